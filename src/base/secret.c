@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Keeping secrets where they belong: in locked memory, in this process, and no longer than needed.
+ * Every program calls secret_no_core first; a process that holds peppers (the keeper, or the admin
+ * tool when it works alone) also makes the secure heap.
+ *
+ * It does not encrypt anything, and it cannot protect from root or from a debugger that was
+ * attached before.
+ *
+ * Invariants:
+ * - What was allocated here is overwritten before it is given back.
+ * - A secure heap that could not be locked is not used as if it were: the caller is told.
+ */
+
+#include <malloc.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <openssl/crypto.h>
+
+#include "base/secret.h"
+
+#define HEAP_BYTES 65536 /* what the tightest usual RLIMIT_MEMLOCK still lets a process lock */
+#define HEAP_MIN_BLOCK 32
+#define FREED_BYTE 0xa5
+
+void
+secret_wipe(void *p, size_t n)
+{
+	if (p != NULL && n > 0)
+		OPENSSL_cleanse(p, n);
+}
+
+void
+secret_no_core(void)
+{
+	struct rlimit none = {0, 0};
+
+	/*
+	 * Neither can fail: lowering a limit needs no right.  The second also covers piped cores.
+	 */
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+int
+secret_heap_init(struct err *e)
+{
+	int rc;
+
+	if (CRYPTO_secure_malloc_initialized())
+		return 0;
+	rc = CRYPTO_secure_malloc_init(HEAP_BYTES, HEAP_MIN_BLOCK);
+	if (rc == 1)
+		return 0;
+	/* 2: there is a heap, but its pages could not all be locked and guarded. */
+	if (rc == 2)
+		(void)CRYPTO_secure_malloc_done();
+	return err_set(e, ERR_SYSTEM,
+	    "cannot lock %d KiB of memory for secrets; raise RLIMIT_MEMLOCK "
+	    "(ulimit -l, or LimitMEMLOCK= of the service)",
+	    HEAP_BYTES / 1024);
+}
+
+void *
+secret_alloc(size_t n)
+{
+	return OPENSSL_secure_zalloc(n);
+}
+
+void
+secret_free(void *p, size_t n)
+{
+	OPENSSL_secure_clear_free(p, n);
+}
+
+void
+secret_wipe_freed(void)
+{
+	(void)mallopt(M_PERTURB, FREED_BYTE);
+}
