@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Scopes: which may be held, which may be needed, and which grants which.
+ *
+ * Not here: where a route's needed scopes come from (the web server's APIKEYD_SCOPE) and what a
+ * refusal looks like.  The keeper decides with it; the workers and the tool check words with it.
+ *
+ * Invariants: nothing malformed grants or is granted; a star stands only for whole segments behind
+ * a colon, so "orders:*" grants neither "orders" nor "ordersx:read".
+ */
+
+#include "core/scope.h"
+
+static int
+is_scope_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '_' || c == '.' || c == '/' || c == '-';
+}
+
+/* Colon-separated, non-empty segments; with ${star} the last one may be "*". */
+static int
+segments_ok(struct span s, int star)
+{
+	size_t in_segment = 0;
+
+	if (s.len == 0 || s.len > SCOPE_MAX)
+		return 0;
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.p[i] == ':') {
+			if (in_segment == 0)
+				return 0;
+			in_segment = 0;
+		} else if (s.p[i] == '*') {
+			return star && in_segment == 0 && i == s.len - 1;
+		} else if (is_scope_char(s.p[i])) {
+			in_segment++;
+		} else {
+			return 0;
+		}
+	}
+	return in_segment > 0;
+}
+
+int
+scope_ok(struct span s)
+{
+	return segments_ok(s, 1);
+}
+
+int
+scope_needed_ok(struct span s)
+{
+	return segments_ok(s, 0);
+}
+
+int
+scope_needed_list_ok(struct span list)
+{
+	struct span word;
+	size_t n = 0;
+
+	if (list.len > SCOPE_LIST_MAX)
+		return 0;
+	while (span_word(&list, &word))
+		if (++n > SCOPE_COUNT_MAX || !scope_needed_ok(word))
+			return 0;
+	return 1;
+}
+
+/* Both are well-formed. */
+static int
+grants(struct span held, struct span needed)
+{
+	size_t before = held.len - 1;
+
+	if (held.p[before] != '*')
+		return span_eq(held, needed);
+	return needed.len > before && (before == 0 || memcmp(held.p, needed.p, before) == 0);
+}
+
+int
+scope_grants(struct span held, struct span needed)
+{
+	return scope_ok(held) && scope_needed_ok(needed) && grants(held, needed);
+}
+
+int
+scope_all_granted(const struct span *held, size_t n, struct span needed)
+{
+	struct span word;
+
+	while (span_word(&needed, &word)) {
+		int granted = 0;
+
+		for (size_t i = 0; i < n && !granted; i++)
+			granted = scope_grants(held[i], word);
+		if (!granted)
+			return 0;
+	}
+	return 1;
+}
