@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The table of settings.
+ *
+ * Adding a setting is one row here and one field in struct config: parsing, bounds, defaults, the
+ * sample configuration, the manual, the reload and running.conf follow from the row.  How a value
+ * of each kind is read and written is value.c's; nothing here reads files or knows of libConfuse.
+ *
+ * Invariants: every default passes its own parser (tested); a setting that a reload cannot take is
+ * no list (value_copy).
+ */
+
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/clock.h"
+#include "base/netaddr.h"
+#include "base/text.h"
+#include "config/settings.h"
+
+#define FIELD(f) offsetof(struct config, f)
+#define SUN_PATH_MAX ((int64_t)(sizeof(((struct sockaddr_un *)0)->sun_path) - 1))
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define MS INT64_C(1000)
+#define DAY (86400 * CLOCK_SECOND)
+
+/* ---- what must hold of texts, beyond their length ---- */
+
+static int
+ok_listen(struct span s)
+{
+	const char *colon = memrchr(s.p, ':', s.len);
+	struct span host, port;
+	struct netaddr addr;
+	unsigned long long n;
+
+	if (memchr(s.p, '/', s.len) != NULL)
+		return s.p[0] == '/' && text_printable(s);
+	if (colon == NULL || colon == s.p)
+		return 0;
+	host = (struct span){s.p, (size_t)(colon - s.p)};
+	port = (struct span){colon + 1, s.len - host.len - 1};
+	if (span_u64(port, 65535, &n) == -1 || n == 0)
+		return 0;
+	if (host.p[0] == '[') {
+		if (host.len < 3 || host.p[host.len - 1] != ']')
+			return 0;
+		host = (struct span){host.p + 1, host.len - 2};
+		return memchr(host.p, ':', host.len) != NULL && netaddr_parse(host, &addr) == 0;
+	}
+	return text_identifier(host, 253);
+}
+
+static int
+ok_path(struct span s)
+{
+	return s.p[0] == '/' && text_printable(s);
+}
+
+static int
+ok_account(struct span s)
+{
+	return text_identifier(s, 32) ||
+	       (s.p[0] == '_' && text_identifier((struct span){s.p + 1, s.len - 1}, 31));
+}
+
+static int
+ok_realm(struct span s)
+{
+	return text_header_safe(s) && memchr(s.p, '"', s.len) == NULL &&
+	       memchr(s.p, '\\', s.len) == NULL;
+}
+
+static int
+ok_key_prefix(struct span s)
+{
+	size_t i;
+
+	for (i = 0; i < s.len; i++)
+		if (!(s.p[i] >= 'a' && s.p[i] <= 'z') && !(i > 0 && s.p[i] >= '0' && s.p[i] <= '9'))
+			return 0;
+	return 1;
+}
+
+static int
+ok_name(struct span s)
+{
+	return text_identifier(s, 64);
+}
+
+static int
+ok_header_name(struct span s)
+{
+	size_t i;
+
+	for (i = 0; i < s.len; i++)
+		if (!(s.p[i] >= 'a' && s.p[i] <= 'z') && !(s.p[i] >= 'A' && s.p[i] <= 'Z') &&
+		    !(i > 0 && ((s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == '-')))
+			return 0;
+	return 1;
+}
+
+static const char *const ratelimit_words[] = {"draft", "legacy", "both", "off", NULL};
+static const char *const log_words[] = {"stderr", "syslog", NULL};
+static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
+
+#define EXPECTS_PATH "an absolute path"
+#define EXPECTS_ACCOUNT "the name of an account: letters, digits, '_', '-', '.'"
+
+static const struct setting table[] = {
+    {.name = "listen",
+	.kind = SETTING_STRING,
+	.offset = FIELD(listen),
+	.def = RUNSTATEDIR "/apikeyd/fcgi.sock",
+	.min = 3,
+	.max = SUN_PATH_MAX,
+	.ok = ok_listen,
+	.expects = "the absolute path of a unix socket, or host:port ([address]:port for IPv6)",
+	.restart = 1,
+	.doc = "Where the web server reaches the gate: the absolute path of a unix socket, or "
+	       "`host:port` "
+	       "for TCP (`127.0.0.1:9000`, `[::1]:9000`), which Apache's mod_authnz_fcgi needs. "
+	       "Nothing protects a TCP port: keep it on the loopback address. "
+	       "With systemd's socket activation the inherited socket is taken instead."},
+    {.name = "listen_mode",
+	.kind = SETTING_MODE,
+	.offset = FIELD(listen_mode),
+	.def = "0660",
+	.min = 0,
+	.max = 0777,
+	.restart = 1,
+	.doc = "Permissions of the unix socket. It belongs to `user` and `group`: the web server "
+	       "must be a member of that group."},
+    {.name = "user",
+	.kind = SETTING_STRING,
+	.offset = FIELD(user),
+	.def = "apikeyd",
+	.min = 1,
+	.max = 32,
+	.ok = ok_account,
+	.expects = EXPECTS_ACCOUNT,
+	.restart = 1,
+	.doc =
+	    "The service user. Started as root, apikeyd opens its socket and then becomes this "
+	    "user for good; "
+	    "`root` is allowed, with a warning. Started by anyone else, the setting is ignored."},
+    {.name = "group",
+	.kind = SETTING_STRING,
+	.offset = FIELD(group),
+	.def = "apikeyd",
+	.min = 1,
+	.max = 32,
+	.ok = ok_account,
+	.expects = EXPECTS_ACCOUNT,
+	.restart = 1,
+	.doc = "The group of the service, likewise."},
+    {.name = "workers",
+	.kind = SETTING_INT,
+	.offset = FIELD(workers),
+	.def = "0",
+	.min = 0,
+	.max = 256,
+	.doc = "How many worker processes answer requests. 0 is one for each processor core."},
+    {.name = "max_connections",
+	.kind = SETTING_INT,
+	.offset = FIELD(max_connections),
+	.def = "1024",
+	.min = 16,
+	.max = 65536,
+	.doc =
+	    "How many FastCGI connections one worker keeps open. Further ones wait in the queue of "
+	    "the socket."},
+    {.name = "state_dir",
+	.kind = SETTING_PATH,
+	.offset = FIELD(state_dir),
+	.def = LOCALSTATEDIR "/lib/apikeyd",
+	.min = 2,
+	.max = 1024,
+	.ok = ok_path,
+	.expects = EXPECTS_PATH,
+	.restart = 1,
+	.doc = "The directory of the store: keys, plans, limits, audit. Mode 0700, owned by the "
+	       "service user; "
+	       "made when missing."},
+    {.name = "run_dir",
+	.kind = SETTING_PATH,
+	.offset = FIELD(run_dir),
+	.def = RUNSTATEDIR "/apikeyd",
+	.min = 2,
+	.max = SUN_PATH_MAX - 16, /* "/keeper.sock" must fit into sun_path behind it */
+	.ok = ok_path,
+	.expects = EXPECTS_PATH,
+	.restart = 1,
+	.doc = "The directory of the keeper's socket, the pid file and `running.conf` (the "
+	       "settings in force). "
+	       "Made when missing."},
+    {.name = "pepper_file",
+	.kind = SETTING_PATH,
+	.offset = FIELD(pepper_file),
+	.def = SYSCONFDIR "/apikeyd/peppers",
+	.min = 2,
+	.max = 1024,
+	.ok = ok_path,
+	.expects = EXPECTS_PATH,
+	.doc = "The file of the peppers, the secrets that stored digests are made with: mode 0400, "
+	       "owned by root or "
+	       "the service user. `apikey pepper add` makes it. The systemd credential `peppers` "
+	       "is taken "
+	       "before it."},
+    {.name = "cache_size",
+	.kind = SETTING_SIZE,
+	.offset = FIELD(cache_bytes),
+	.def = "64M",
+	.min = MIB,
+	.max = 1024 * 1024 * MIB,
+	.restart = 1,
+	.doc = "Memory for the store's cache. A store that fits into it is read from the disk only "
+	       "once."},
+    {.name = "min_free_space",
+	.kind = SETTING_SIZE,
+	.offset = FIELD(min_free_bytes),
+	.def = "16M",
+	.min = 0,
+	.max = 1024 * 1024 * MIB,
+	.restart = 1,
+	.doc = "When the store's file system has less free space than this, requests that would "
+	       "have to be "
+	       "counted are answered with 503, so that room is left to revoke a key."},
+    {.name = "log_retention",
+	.kind = SETTING_DURATION,
+	.offset = FIELD(log_retention_us),
+	.def = "5m",
+	.min = 0,
+	.max = 366 * DAY,
+	.doc = "How long the log of a limit that nobody uses is kept in the store after its window "
+	       "has passed."},
+    {.name = "realm",
+	.kind = SETTING_STRING,
+	.offset = FIELD(realm),
+	.def = "api",
+	.min = 1,
+	.max = 64,
+	.ok = ok_realm,
+	.expects = "printable ASCII without quotes and backslashes",
+	.doc = "The realm in the WWW-Authenticate challenge of a 401."},
+    {.name = "key_prefix",
+	.kind = SETTING_STRING,
+	.offset = FIELD(key_prefix),
+	.def = "ak",
+	.min = 1,
+	.max = 16,
+	.ok = ok_key_prefix,
+	.expects = "a lower-case letter, then lower-case letters and digits",
+	.doc = "What every key begins with (`ak_live_...`). Keys of another prefix are no longer "
+	       "accepted after "
+	       "a change."},
+    {.name = "require_https",
+	.kind = SETTING_BOOL,
+	.offset = FIELD(require_https),
+	.def = "true",
+	.doc = "Refuse a key that arrives over plain HTTP with 403 `https_required`, and mark it "
+	       "exposed."},
+    {.name = "trusted_proxies",
+	.kind = SETTING_NETWORKS,
+	.offset = FIELD(trusted_proxies),
+	.count_offset = FIELD(ntrusted_proxies),
+	.def = "",
+	.doc = "Networks of proxies in front of the web server. Only from these are "
+	       "X-Forwarded-For and "
+	       "X-Forwarded-Proto believed. An address alone is a network of one."},
+    {.name = "query_parameters",
+	.kind = SETTING_STRINGS,
+	.offset = FIELD(query_parameters),
+	.count_offset = FIELD(nquery_parameters),
+	.def = "api_key apikey key access_token",
+	.min = 1,
+	.max = 64,
+	.ok = ok_name,
+	.expects = "a letter or digit, then letters, digits, '_', '.', '-'",
+	.doc = "Names of query parameters in which a key is looked for."},
+    {.name = "allow_query_keys",
+	.kind = SETTING_BOOL,
+	.offset = FIELD(allow_query_keys),
+	.def = "false",
+	.doc = "Accept a key in the query string. For migrations only: such keys end up in logs, "
+	       "histories "
+	       "and Referer headers. When false they are refused with 400 `key_in_url` and marked "
+	       "exposed."},
+    {.name = "default_plan",
+	.kind = SETTING_STRING,
+	.offset = FIELD(default_plan),
+	.def = "default",
+	.min = 1,
+	.max = 64,
+	.ok = ok_name,
+	.expects = "the name of a plan: a letter or digit, then letters, digits, '_', '.', '-'",
+	.doc =
+	    "The plan of a key that is created without one. The plan `default` has no limits until "
+	    "`apikey plan set default` gives it some."},
+    {.name = "app_header",
+	.kind = SETTING_STRING,
+	.offset = FIELD(app_header),
+	.def = "X-App-Id",
+	.min = 1,
+	.max = 64,
+	.ok = ok_header_name,
+	.expects = "the name of a header: a letter, then letters, digits, '-'",
+	.doc = "The request header that names the calling application, for keys that are "
+	       "restricted to some."},
+    {.name = "ratelimit_headers",
+	.kind = SETTING_ENUM,
+	.offset = FIELD(ratelimit_headers),
+	.def = "draft",
+	.words = ratelimit_words,
+	.doc = "Which headers tell clients of their limits: `draft` (RateLimit and "
+	       "RateLimit-Policy of "
+	       "draft-ietf-httpapi-ratelimit-headers), `legacy` (X-RateLimit-Limit, -Remaining, "
+	       "-Reset), `both` or `off`. "
+	       "Retry-After is sent whatever is said here."},
+    {.name = "keeper_timeout",
+	.kind = SETTING_DURATION,
+	.offset = FIELD(keeper_timeout_us),
+	.def = "1s",
+	.min = 10 * MS,
+	.max = 60 * CLOCK_SECOND,
+	.doc =
+	    "How long a request waits for the keeper before it is answered with 503 `unavailable`. "
+	    "A keeper that died is back well within the default."},
+    {.name = "log",
+	.kind = SETTING_ENUM,
+	.offset = FIELD(log),
+	.def = "stderr",
+	.words = log_words,
+	.doc = "Where events are logged: `stderr` or `syslog`. A daemon without `-f` has no stderr "
+	       "and logs to "
+	       "syslog."},
+    {.name = "log_level",
+	.kind = SETTING_ENUM,
+	.offset = FIELD(log_level),
+	.def = "info",
+	.words = level_words,
+	.doc =
+	    "The least important events that are logged: `error`, `warning`, `info` or `debug`."},
+};
+
+/* Enumerations are stored through int pointers. */
+_Static_assert(sizeof(enum config_ratelimit) == sizeof(int), "ratelimit_headers is not an int");
+_Static_assert(sizeof(enum log_level) == sizeof(int), "log_level is not an int");
+
+size_t
+settings_count(void)
+{
+	return sizeof(table) / sizeof(table[0]);
+}
+
+const struct setting *
+settings_at(size_t i)
+{
+	return i < settings_count() ? &table[i] : NULL;
+}
+
+const struct setting *
+settings_find(struct span name)
+{
+	size_t i;
+
+	for (i = 0; i < settings_count(); i++)
+		if (span_is(name, table[i].name))
+			return &table[i];
+	return NULL;
+}
+
+/* Levenshtein's distance; ${b} is one of our names, shorter than 32. */
+static size_t
+distance(struct span a, struct span b)
+{
+	size_t row[32], i, j, diagonal, up, best;
+
+	for (j = 0; j <= b.len; j++)
+		row[j] = j;
+	for (i = 1; i <= a.len; i++) {
+		diagonal = row[0];
+		row[0] = i;
+		for (j = 1; j <= b.len; j++) {
+			up = row[j];
+			best = diagonal + (a.p[i - 1] != b.p[j - 1]);
+			if (up + 1 < best)
+				best = up + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			diagonal = up;
+			row[j] = best;
+		}
+	}
+	return row[b.len];
+}
+
+const struct setting *
+settings_nearest(struct span name)
+{
+	const struct setting *nearest = NULL;
+	size_t i, d, best = 4; /* three slips still look like the same word, four like another */
+
+	if (name.len > 31)
+		return NULL;
+	for (i = 0; i < settings_count(); i++) {
+		d = distance(name, span_of(table[i].name));
+		if (d < best && d < name.len) {
+			best = d;
+			nearest = &table[i];
+		}
+	}
+	return nearest;
+}
