@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The one transaction wrapper: no other file begins, commits or aborts.
+ *
+ * Runs in the owner's main thread.  A transaction is begun by the first write, so that a batch of
+ * checks that writes nothing costs none.  The commit hands the log to the kernel (WRITE_NOSYNC: it
+ * survives the death of the process) and leaves the disk to store_flush.
+ *
+ * Invariants: after -1 nothing of the batch is stored, nor remembered in memory (record counts and
+ * the audit number go back to what they were); a batch in which a write failed cannot commit,
+ * whatever its function returns.
+ */
+
+#include <string.h>
+
+#include "store/internal.h"
+
+DB_TXN *
+store_txn(struct store *s, struct err *e)
+{
+	int ret;
+
+	if (!s->in_batch) {
+		err_set(e, ERR_INTERNAL, "a write to the store outside a batch");
+		return NULL;
+	}
+	if (s->poisoned) {
+		if (e != NULL)
+			*e = s->poison;
+		return NULL;
+	}
+	if (s->txn != NULL)
+		return s->txn;
+	if (store_alive(s, e) != 0)
+		return NULL;
+	if ((ret = s->env->txn_begin(s->env, NULL, &s->txn, 0)) != 0) {
+		s->txn = NULL;
+		store_fail(s, ret, "beginning a transaction", e);
+		return NULL;
+	}
+	return s->txn;
+}
+
+int
+store_poison(struct store *s, const struct err *why)
+{
+	s->poisoned = 1;
+	s->poison = *why;
+	return -1;
+}
+
+static int
+batch_commit(struct store *s, struct err *e)
+{
+	DB_TXN *txn = s->txn;
+	int ret;
+
+	s->txn = NULL; /* gone whatever commit returns; when it fails Berkeley DB has aborted */
+	if (txn == NULL)
+		return 0;
+	if ((ret = txn->commit(txn, DB_TXN_WRITE_NOSYNC)) != 0) {
+		s->aborts++;
+		return store_fail(s, ret, "committing", e);
+	}
+	s->commits++;
+	return 0;
+}
+
+static void
+batch_abort(struct store *s)
+{
+	DB_TXN *txn = s->txn;
+
+	s->txn = NULL;
+	if (txn == NULL)
+		return;
+	s->aborts++;
+	/* An abort that fails leaves changes that are not undone in the cache: never go on from
+	 * there. */
+	if (txn->abort(txn) != 0)
+		atomic_store(&s->panicked, DB_RUNRECOVERY);
+}
+
+/* The checks between the function's 0 and the commit. */
+static int
+batch_finish(struct store *s, struct err *e)
+{
+	if (s->poisoned) {
+		if (e != NULL)
+			*e = s->poison;
+		return -1;
+	}
+	if (memcmp(&s->now.counts, &s->before.counts, sizeof(s->now.counts)) != 0)
+		return store_counts_write(s, e);
+	return 0;
+}
+
+int
+store_batch(struct store *s, int (*fn)(void *, struct err *), void *cookie, struct err *e)
+{
+	int rc;
+
+	if (s->in_batch)
+		return err_set(e, ERR_INTERNAL, "a batch inside a batch");
+	if (store_alive(s, e) != 0)
+		return -1;
+	s->in_batch = 1;
+	s->poisoned = 0;
+	s->before = s->now;
+	rc = fn(cookie, e) == 0 ? batch_finish(s, e) : -1;
+	if (rc == 0)
+		rc = batch_commit(s, e);
+	else
+		batch_abort(s);
+	if (rc != 0)
+		s->now = s->before;
+	s->in_batch = 0;
+	return rc;
+}

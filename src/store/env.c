@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Opening and closing the store.
+ *
+ * Runs in the one process that owns the store.  The environment is private to it: no region files,
+ * no lock subsystem, hence nothing that a killed process could leave locked.  Whoever gets the lock
+ * on the directory runs recovery, always: there is no "clean" mark that could lie.
+ *
+ * A failing fsync ends the process.  Berkeley DB would retry it up to 100 times, and after a first
+ * failure Linux may report success for pages that never reached the disk; only recovery from what
+ * is really there is honest then.  The hook is Berkeley DB's, hence process-wide.
+ *
+ * Invariants: the lock is taken first and released last; the format is checked before any record
+ * is.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/internal.h"
+
+#define FILE_MODE 0600
+#define LOG_BUFFER_BYTES (1u << 20)
+#define LOG_FILE_BYTES (10u << 20)
+#define TXN_MAX 64 /* one batch runs at a time, and a checkpoint beside it */
+#define CACHE_MIN (UINT64_C(4) << 20)
+#define CACHE_MAX (UINT64_C(1) << 40)
+
+/* With less free space than this, a failed recovery is laid at the disk's door. */
+#define FULL_BYTES (UINT64_C(1) << 20)
+
+#define SAID_MAX 10 /* messages a second */
+
+/* Each buffer of the cache has a mutex; pages of 2 KiB are the smallest.  The rest: handles, hash
+ * buckets. */
+#define MUTEX_PER_BYTES 2048
+#define MUTEX_REST 50000
+
+static int
+sync_or_die(int fd)
+{
+	int rc;
+
+	do {
+		rc = fdatasync(fd);
+	} while (rc != 0 && errno == EINTR);
+	if (rc != 0) {
+		log_event(LOG_LVL_ERROR, "store_fsync_failed", "error", strerror(errno), "mend",
+		    "the disk lost writes: see the kernel's log, then start again", NULL);
+		_exit(STORE_EXIT_FSYNC);
+	}
+	return 0;
+}
+
+/*
+ * Berkeley DB's own words.  A damaged file makes recovery repeat itself for every record of the
+ * log, so that there is a limit a second.
+ */
+static void
+engine_says(const DB_ENV *env, const char *prefix, const char *message)
+{
+	struct store *s = env->app_private;
+	int_fast64_t second = clock_mono_us() / CLOCK_SECOND;
+	unsigned n;
+
+	(void)prefix;
+	if (atomic_exchange(&s->said_second, second) != second)
+		atomic_store(&s->said, 0);
+	if ((n = atomic_fetch_add(&s->said, 1)) < SAID_MAX)
+		log_event(LOG_LVL_ERROR, "store_engine", "message", message, NULL);
+	else if (n == SAID_MAX)
+		log_event(LOG_LVL_ERROR, "store_engine_more", NULL);
+}
+
+static void
+engine_event(DB_ENV *env, uint32_t event, void *info)
+{
+	struct store *s = env->app_private;
+
+	if (event == DB_EVENT_PANIC)
+		atomic_store(&s->panicked, *(const int *)info);
+}
+
+static int
+env_configure(struct store *s, uint64_t cache_bytes)
+{
+	DB_ENV *env = s->env;
+	uint64_t cache = cache_bytes < CACHE_MIN ? CACHE_MIN : cache_bytes;
+	uint32_t gib, rest;
+	int ret;
+
+	if (cache > CACHE_MAX)
+		cache = CACHE_MAX;
+	gib = (uint32_t)(cache >> 30);
+	rest = (uint32_t)(cache & ((UINT64_C(1) << 30) - 1));
+
+	env->app_private = s;
+	env->set_errcall(env, engine_says);
+	if ((ret = env->set_event_notify(env, engine_event)) != 0 ||
+	    (ret = env->set_cachesize(env, gib, rest, 1)) != 0 ||
+	    (ret = env->mutex_set_max(env, (uint32_t)(cache / MUTEX_PER_BYTES) + MUTEX_REST)) !=
+		0 ||
+	    (ret = env->set_lg_bsize(env, LOG_BUFFER_BYTES)) != 0 ||
+	    (ret = env->set_lg_max(env, LOG_FILE_BYTES)) != 0 ||
+	    (ret = env->set_lg_filemode(env, FILE_MODE)) != 0 ||
+	    (ret = env->set_tx_max(env, TXN_MAX)) != 0)
+		return ret;
+	return 0;
+}
+
+/*
+ * Recovery failed.  For lack of space it heals when there is some; else a restart would only come
+ * to the same point.  Berkeley DB tells the cause of a panic in some places only, so the disk is
+ * asked, too.
+ */
+static int
+recovery_fail(struct store *s, int ret, struct err *e)
+{
+	int cause = atomic_exchange(&s->panicked, 0);
+	uint64_t free_bytes;
+
+	if (ret == DB_RUNRECOVERY && cause != 0)
+		ret = cause;
+	if (ret == DB_RUNRECOVERY && store_space(s, &free_bytes, e) >= 0 && free_bytes < FULL_BYTES)
+		ret = ENOSPC;
+	if (ret != DB_RUNRECOVERY)
+		return store_fail(s, ret, "recovering", e);
+	return err_set(e, ERR_CORRUPT,
+	    "%s: the store cannot be recovered (see the log): restore a backup", s->dir);
+}
+
+static int
+env_open(struct store *s, uint64_t cache_bytes, struct err *e)
+{
+	const uint32_t flags = DB_PRIVATE | DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG | DB_CREATE |
+			       DB_RECOVER | DB_THREAD;
+	int ret;
+
+	if ((ret = db_env_set_func_fsync(sync_or_die)) != 0 ||
+	    (ret = db_env_create(&s->env, 0)) != 0) {
+		s->env = NULL;
+		return store_fail(s, ret, "setting up Berkeley DB", e);
+	}
+	if ((ret = env_configure(s, cache_bytes)) != 0)
+		return store_fail(s, ret, "setting up Berkeley DB", e);
+	if ((ret = s->env->open(s->env, s->dir, flags, FILE_MODE)) != 0)
+		return recovery_fail(s, ret, e);
+	return 0;
+}
+
+static int
+db_open(struct store *s, enum store_db which, struct err *e)
+{
+	const struct store_db_spec *spec = &store_db_specs[which];
+	DB *db;
+	int ret;
+
+	if ((ret = db_create(&db, s->env, 0)) != 0)
+		return store_fail(s, ret, "opening", e);
+	s->dbs[which] = db;
+	if ((ret = db->set_flags(db, DB_CHKSUM)) != 0 ||
+	    (ret = db->set_pagesize(db, spec->page_bytes)) != 0 ||
+	    (ret = db->open(db, NULL, spec->file, NULL, spec->type,
+		 DB_CREATE | DB_AUTO_COMMIT | DB_THREAD, FILE_MODE)) != 0) {
+		store_fail(s, ret, "opening a database", e);
+		return err_wrap(e, "%s", spec->file);
+	}
+	return 0;
+}
+
+static int
+format_write(void *cookie, struct err *e)
+{
+	return store_format_write(cookie, e);
+}
+
+/* A store without a format is new, so it must be empty: records of an unknown format are not
+ * touched. */
+static int
+format_begin(struct store *s, struct err *e)
+{
+	struct store_scan scan;
+	int found = -1;
+
+	if (store_scan_open(&scan, s, STORE_DB_IDS, NULL, 0, e) == 0)
+		found = store_scan_seek(&scan, span_of(""), e);
+	store_scan_close(&scan);
+	if (found < 0)
+		return -1;
+	if (found > 0)
+		return err_set(e, ERR_CORRUPT,
+		    "%s: database meta: the format record is missing, but there are keys: restore "
+		    "a "
+		    "backup",
+		    s->dir);
+	return store_batch(s, format_write, s, e);
+}
+
+static int
+dbs_open(struct store *s, struct err *e)
+{
+	int which, known;
+
+	if (db_open(s, STORE_DB_META, e) != 0 || (known = store_format_read(s, e)) < 0)
+		return -1;
+	for (which = STORE_DB_META + 1; which < STORE_DBS; which++)
+		if (db_open(s, (enum store_db)which, e) != 0)
+			return -1;
+	if (known == 0 && format_begin(s, e) != 0)
+		return -1;
+	if (store_counts_read(s, e) != 0 || store_audit_load(s, e) != 0)
+		return -1;
+	/* The names of new files are made durable here, once; Berkeley DB syncs only their content.
+	 */
+	if (fsync(s->dir_fd) != 0)
+		return err_sys(e, "%s: cannot sync", s->dir);
+	return 0;
+}
+
+struct store *
+store_open(const struct store_options *options, struct err *e)
+{
+	int64_t start_us = clock_mono_us();
+	struct store *s;
+
+	if ((s = calloc(1, sizeof(*s))) == NULL) {
+		err_sys(e, "opening the store");
+		return NULL;
+	}
+	s->dir_fd = s->lock_fd = -1;
+	s->min_free_bytes = options->min_free_bytes;
+	if (store_dir_claim(s, options->dir, e) != 0 || env_open(s, options->cache_bytes, e) != 0 ||
+	    dbs_open(s, e) != 0) {
+		store_close(&s);
+		return NULL;
+	}
+	s->opened_us = clock_wall_us();
+	s->recovery_us = clock_mono_us() - start_us;
+	return s;
+}
+
+void
+store_close(struct store **sp)
+{
+	struct store *s = *sp;
+	int which;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	/*
+	 * Whatever fails here was logged by Berkeley DB, and costs nothing but time: every commit
+	 * is in the log, and the next open recovers from it.
+	 */
+	if (s->dbs[STORE_DBS - 1] != NULL && !atomic_load(&s->panicked))
+		s->env->txn_checkpoint(s->env, 0, 0, DB_FORCE);
+	for (which = STORE_DBS - 1; which >= 0; which--)
+		if (s->dbs[which] != NULL)
+			s->dbs[which]->close(s->dbs[which], 0);
+	if (s->env != NULL)
+		s->env->close(s->env, 0);
+	store_dir_release(s);
+	free(s);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef STORE_INTERNAL_H_
+#define STORE_INTERNAL_H_
+
+/*
+ * What the files of this room share: the struct, and a thin layer over Berkeley DB so that its
+ * calls, flags and error numbers are handled in one place (db.c).  Nobody outside includes this.
+ */
+
+#include <db.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/store.h"
+
+#define STORE_FORMAT 1
+
+/* Longest key of any database but `meta`: owner, NUL, id. */
+#define STORE_KEY_MAX (KEYREC_OWNER_MAX + 1 + TOKEN_ID_LEN)
+
+enum store_db {
+	STORE_DB_META,	    /* name -> bytes */
+	STORE_DB_KEYS,	    /* digest -> key record */
+	STORE_DB_IDS,	    /* id -> digest */
+	STORE_DB_OWNERS,    /* owner NUL id -> nothing */
+	STORE_DB_PLAN_KEYS, /* plan NUL id -> nothing */
+	STORE_DB_PLANS,	    /* name -> plan record */
+	STORE_DB_LOGS,	    /* log name -> head; NUL and log name -> blocks to be freed */
+	STORE_DB_BLOCKS,    /* log name, u64 number -> block */
+	STORE_DB_AUDIT,	    /* u64 seq -> entry */
+	STORE_DBS	    /* (count) */
+};
+
+/* Records, kept exact in the transactions that add and remove them (record "counts" in meta). */
+struct store_counts {
+	uint64_t keys, plans, logs, blocks;
+};
+
+/* What a batch changes in memory and an abort takes back. */
+struct store_state {
+	struct store_counts counts;
+	uint64_t audit_last; /* seq of the newest entry, 0: none */
+};
+
+struct store {
+	DB_ENV *env;
+	DB *dbs[STORE_DBS];
+	char *dir; /* absolute */
+	int dir_fd, lock_fd;
+	uint64_t min_free_bytes;
+	int64_t opened_us, recovery_us;
+
+	/* Set by either thread (to the cause), never cleared: Berkeley DB wants recovery, which is
+	 * a restart. */
+	atomic_int panicked;
+	atomic_uint_fast64_t checkpoints;
+	atomic_int_fast64_t said_second; /* Berkeley DB's messages in that second */
+	atomic_uint said;
+	DB_LSN checkpoint; /* the newest that housekeeping knows of; its own */
+
+	int in_batch;
+	DB_TXN *txn;  /* begun by the batch's first write */
+	int poisoned; /* a write failed: the batch can only abort, and says why: */
+	struct err poison;
+	struct store_state now, before; /* before: as the batch found it */
+	uint64_t commits, aborts;
+
+	uint8_t record[KEYREC_MAX]; /* being encoded; nobody keeps anything in it across a call */
+};
+
+/* ---- dir.c: the directory and the lock ---- */
+
+/* Fills dir, dir_fd and lock_fd of ${s}; the caller releases them on failure, too. */
+int store_dir_claim(struct store *, const char *dir, struct err *)
+    __attribute__((warn_unused_result));
+void store_dir_release(struct store *);
+
+/* ---- db.c: Berkeley DB's calls ---- */
+
+extern const struct store_db_spec {
+	const char *name, *file;
+	DBTYPE type;
+	uint32_t page_bytes;
+} store_db_specs[STORE_DBS];
+
+static inline struct span
+store_span(const void *p, size_t len)
+{
+	return (struct span){p, len};
+}
+
+/* 0, or -1 when the store stopped for good. */
+int store_alive(struct store *, struct err *) __attribute__((warn_unused_result));
+/* The error for what Berkeley DB returned while ${doing} something.  Always -1. */
+int store_fail(struct store *, int ret, const char *doing, struct err *);
+
+/*
+ * Reads: 1 found, 0 not, -1.  A value longer than ${cap} is ERR_CORRUPT, for nothing this release
+ * writes is. Writes: only in a batch; a failing one poisons it.  insert: 1 done, 0 the key was
+ * there (nothing changed).  del: 1 done, 0 it was not there.
+ */
+int store_db_get(struct store *, enum store_db, struct span key, void *, size_t cap, size_t *len,
+    struct err *) __attribute__((warn_unused_result));
+int store_db_put(struct store *, enum store_db, struct span key, struct span value, struct err *)
+    __attribute__((warn_unused_result));
+int store_db_insert(struct store *, enum store_db, struct span key, struct span value, struct err *)
+    __attribute__((warn_unused_result));
+/* Replace ${dlen} bytes at ${doff} of a record that is there. */
+int store_db_patch(struct store *, enum store_db, struct span key, struct span bytes, uint32_t doff,
+    uint32_t dlen, struct err *) __attribute__((warn_unused_result));
+int store_db_del(struct store *, enum store_db, struct span key, struct err *)
+    __attribute__((warn_unused_result));
+
+/*
+ * A cursor.  ${value} (NULL: values are not read) is the caller's and must outlive it.  The moves
+ * return 1 (key, len and value are those of the record there), 0 (none), -1.  Close it before the
+ * batch ends.
+ */
+struct store_scan {
+	struct store *store;
+	enum store_db which;
+	DBC *cursor;
+	uint8_t key[STORE_KEY_MAX];
+	size_t key_len;
+	void *value;
+	size_t value_cap, value_len;
+};
+int store_scan_open(struct store_scan *, struct store *, enum store_db, void *value, size_t cap,
+    struct err *) __attribute__((warn_unused_result));
+/* To the first record whose key is not below ${from}; to the one after, the one before, the last.
+ */
+int store_scan_seek(struct store_scan *, struct span from, struct err *)
+    __attribute__((warn_unused_result));
+int store_scan_next(struct store_scan *, struct err *) __attribute__((warn_unused_result));
+int store_scan_prev(struct store_scan *, struct err *) __attribute__((warn_unused_result));
+int store_scan_last(struct store_scan *, struct err *) __attribute__((warn_unused_result));
+void store_scan_close(struct store_scan *);
+struct span store_scan_key(const struct store_scan *);
+
+/* ---- batch.c ---- */
+
+/* The running batch's transaction, begun now if it is the first write; NULL and ${e} outside a
+ * batch. */
+DB_TXN *store_txn(struct store *, struct err *);
+/* The running batch is half done: it can only abort now, for the reason in ${e}.  Always -1. */
+int store_poison(struct store *, const struct err *);
+
+/* ---- meta.c: format and counts ---- */
+
+/* Look at the format before anything else is opened: 1 ours, 0 a new store, -1. */
+int store_format_read(struct store *, struct err *) __attribute__((warn_unused_result));
+/* In a batch: make a new store ours. */
+int store_format_write(struct store *, struct err *) __attribute__((warn_unused_result));
+int store_counts_read(struct store *, struct err *) __attribute__((warn_unused_result));
+int store_counts_write(struct store *, struct err *) __attribute__((warn_unused_result));
+
+/* ---- audit.c ---- */
+
+int store_audit_load(struct store *, struct err *) __attribute__((warn_unused_result));
+
+/* ---- logs.c ---- */
+
+#define STORE_BLOCK_KEY_MAX (STORE_LOG_NAME_MAX + 8)
+
+/* The key of a log's block, into ${buf}. */
+struct span store_block_key(uint8_t buf[STORE_BLOCK_KEY_MAX], struct span log, uint64_t no);
+/* slog_load, with the log's name in the error. */
+int store_head_load(struct store *, struct span log, struct span bytes, struct slog *, struct err *)
+    __attribute__((warn_unused_result));
+
+#endif /* !STORE_INTERNAL_H_ */

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef STORE_STORE_H_
+#define STORE_STORE_H_
+
+/*
+ * The store: keys, plans, limit logs and the audit trail in one Berkeley DB environment that
+ * exactly one process owns (an OFD lock on a file in its directory; DESIGN.md "The store").
+ *
+ * The verbs below speak of keys, plans and logs, never of Berkeley DB; store/ is the only room that
+ * includes <db.h>.  A second engine would implement the same verbs.
+ *
+ * Threads: everything is called from the owner's main thread, but for store_housekeep, store_flush
+ * and store_space, which may be called from one other thread at the same time: they wait for the
+ * disk and touch no access method.
+ *
+ * Writing: only inside store_batch.  Reads see what the running batch has written.  A committed
+ * batch survives a kill of the process (WRITE_NOSYNC: it is with the kernel); it survives power
+ * loss once store_flush has returned after it.
+ *
+ * fsync is never retried: a failing one ends the process (exit status STORE_EXIT_FSYNC).
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/span.h"
+#include "core/keyrec.h"
+#include "core/plan.h"
+#include "core/slog.h"
+
+#define STORE_DIGEST_LEN 32
+#define STORE_EXIT_FSYNC 74
+
+struct store;
+
+struct store_options {
+	const char *dir;	 /* mode 0700, made when missing */
+	uint64_t cache_bytes;	 /* Berkeley DB's cache */
+	uint64_t min_free_bytes; /* writes of limits stop below this much free space */
+};
+
+/*
+ * store_open(options, e): lock, recover, open, upgrade.  NULL and ${e}: ERR_BUSY when another
+ * process owns the store (message says its pid), ERR_VERSION when a newer release wrote it,
+ * ERR_FULL, ERR_SYSTEM (read-only, permissions; message names the directory).
+ */
+struct store *store_open(const struct store_options *, struct err *);
+
+/* Checkpoint, close, unlock; sets the caller's pointer to NULL.  Harmless on NULL. */
+void store_close(struct store **);
+
+/*
+ * store_batch(S, fn, cookie, e): the one transaction wrapper.  Begins, calls ${fn}, commits when it
+ * returns 0, else aborts.  0 when committed (or when nothing was written); -1 otherwise, and then
+ * nothing of it is stored.  ERR_FULL when space ran out; the store goes on serving reads, and
+ * writes again when there is space.  Not reentrant.
+ */
+int store_batch(struct store *, int (*)(void *cookie, struct err *), void *cookie, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ---- keys.  Reads: 1 found, 0 not, -1 error. ---- */
+
+/*
+ * store_key_get(S, digest, buf, &rec, e): the record under a digest, decoded; it borrows from
+ * ${buf} (KEYREC_MAX bytes, the caller's).
+ */
+int store_key_get(struct store *, const uint8_t[STORE_DIGEST_LEN], uint8_t *buf, struct keyrec *,
+    struct err *) __attribute__((warn_unused_result));
+/* The digest of the key with this public id. */
+int store_key_find(struct store *, struct span id, uint8_t[STORE_DIGEST_LEN], struct err *)
+    __attribute__((warn_unused_result));
+/*
+ * In a batch; 0 or -1.  store_key_insert: ERR_CONFLICT when the digest or the id is there already.
+ * store_key_update keeps id and digest; owner and plan may change.  store_key_rehash moves a record
+ * to a new digest.  ERR_NOT_FOUND, ERR_CONFLICT and ERR_INPUT come before the first write: the
+ * batch may go on.
+ */
+int store_key_insert(struct store *, const uint8_t[STORE_DIGEST_LEN], const struct keyrec *,
+    struct err *) __attribute__((warn_unused_result));
+int store_key_update(struct store *, const uint8_t[STORE_DIGEST_LEN], const struct keyrec *,
+    struct err *) __attribute__((warn_unused_result));
+int store_key_rehash(struct store *, const uint8_t from[STORE_DIGEST_LEN],
+    const uint8_t to[STORE_DIGEST_LEN], const struct keyrec *, struct err *)
+    __attribute__((warn_unused_result));
+
+/*
+ * Walking in order of id, or through one owner's keys in order of id.  ${after}: start behind
+ * this id (empty: at the beginning).  ${fn} returns 0 to go on, 1 to stop, -1 to fail.  The record
+ * borrows from memory of the walk.  Returns 0/1/-1 as ${fn} did last.  Writing to keys from ${fn}
+ * is not allowed.
+ */
+typedef int store_key_fn(
+    void *cookie, const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec *, struct err *);
+int store_keys_walk(struct store *, struct span after, store_key_fn *, void *, struct err *)
+    __attribute__((warn_unused_result));
+int store_owner_walk(struct store *, struct span owner, struct span after, store_key_fn *, void *,
+    struct err *) __attribute__((warn_unused_result));
+/* *count: how many keys name this plan, counted up to STORE_PLAN_USERS_MAX.  0 or -1. */
+#define STORE_PLAN_USERS_MAX 1000
+int store_plan_users(struct store *, struct span plan, uint64_t *count, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ---- plans.  get: 1, 0, -1; put replaces; del of one that is not there: ERR_NOT_FOUND. ---- */
+
+int store_plan_get(struct store *, struct span name, struct plan *, struct err *)
+    __attribute__((warn_unused_result));
+int store_plan_put(struct store *, const struct plan *, struct err *)
+    __attribute__((warn_unused_result));
+int store_plan_del(struct store *, struct span name, struct err *)
+    __attribute__((warn_unused_result));
+typedef int store_plan_fn(void *cookie, const struct plan *, struct err *);
+int store_plans_walk(struct store *, store_plan_fn *, void *, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ---- limit logs ---- */
+
+/* Names a log: 'k' and a key id, or 'o' and 16 bytes of SHA-256(owner), then the limit's name. */
+#define STORE_LOG_NAME_MAX (1 + TOKEN_ID_LEN + LIMIT_NAME_MAX)
+
+/*
+ * 1, 0 (then ${L} is an empty log), -1.  What was read is good for one batch: store_log_put
+ * replaces the end of the record that it was read from, which a sweep in between may have deleted.
+ */
+int store_log_get(struct store *, struct span log, struct slog *, struct err *)
+    __attribute__((warn_unused_result));
+int store_log_put(struct store *, struct span log, struct slog *, struct err *)
+    __attribute__((warn_unused_result));
+/* The block verbs of one log, for slog_peek and slog_take. ${log} must outlive them. */
+struct store_log_blocks {
+	struct store *store;
+	struct span log;
+};
+struct slog_io store_log_io(struct store_log_blocks *);
+
+/*
+ * store_logs_sweep(S, now_us, keep_us, max, cursor, &freed, e): in a batch; looks at up to ${max}
+ * logs from the cursor on and deletes those whose last unit left its window more than ${keep_us}
+ * ago, blocks and all.  ${cursor} (caller's, zeroed at first) remembers the place and wraps around.
+ * 0 or -1; 1 when the end was reached.  A call frees a bounded number of blocks; it returns 0 while
+ * there are more, so call again until 1.  A head that does not decode is logged and passed over.
+ */
+struct store_cursor {
+	size_t len;
+	uint8_t at[STORE_LOG_NAME_MAX];
+};
+int store_logs_sweep(struct store *, int64_t now_us, int64_t keep_us, unsigned max,
+    struct store_cursor *, unsigned *freed, struct err *) __attribute__((warn_unused_result));
+
+/* ---- audit: append-only, numbered from 1 ---- */
+
+struct store_audit {
+	uint64_t seq;	     /* assigned by store_audit_append */
+	int64_t when_us;     /* wall clock */
+	uint32_t uid;	     /* who asked; UINT32_MAX: the gate itself */
+	struct span actor;   /* name of that user, or "gate" */
+	struct span op;	     /* "key.create" */
+	struct span subject; /* key id or plan name */
+	struct span detail;  /* JSON object, no secrets */
+};
+#define STORE_AUDIT_WORD_MAX 128     /* bytes of actor, op, subject */
+#define STORE_AUDIT_DETAIL_MAX 49152 /* of detail */
+int store_audit_append(struct store *, struct store_audit *, struct err *)
+    __attribute__((warn_unused_result));
+typedef int store_audit_fn(void *cookie, const struct store_audit *, struct err *);
+/* From seq > ${after} upwards; the entry borrows from memory of the walk.  Returns as the last
+ * ${fn} did, like the other walks. */
+int store_audit_walk(struct store *, uint64_t after, store_audit_fn *, void *, struct err *)
+    __attribute__((warn_unused_result));
+/*
+ * For --since: *after is such that a walk from it begins with the first entry whose time is >=
+ * ${since_us}.  A binary search, which takes times to increase: where the wall clock was set back
+ * it may land on either side of that step.
+ */
+int store_audit_seek(struct store *, int64_t since_us, uint64_t *after, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ---- small named records (steady clock, last batch) ---- */
+
+/* get: 1, 0, -1.  Names: up to 64 bytes; "format" and "counts" are the store's own. */
+#define STORE_META_MAX 16384
+int store_meta_get(struct store *, const char *name, uint8_t *, size_t cap, size_t *, struct err *)
+    __attribute__((warn_unused_result));
+int store_meta_put(struct store *, const char *name, const void *, size_t, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ---- housekeeping: may block on the disk; from one other thread ---- */
+
+/* Hard on disk: every batch committed before the call.  0, or -1 (never: a failing fsync exits). */
+int store_flush(struct store *, struct err *) __attribute__((warn_unused_result));
+/* Checkpoint when ${force} or 32 MiB of log came since, remove logs no longer needed, trickle dirty
+ * pages. */
+int store_housekeep(struct store *, int force, struct err *) __attribute__((warn_unused_result));
+/* Free space looked at now: 1 enough, 0 below min_free_bytes (then limit writes should be refused),
+ * -1. */
+int store_space(struct store *, uint64_t *free_bytes, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ---- figures, for `apikey db stat`: no walk, but some ms when the cache has GiBs ---- */
+
+struct store_stat {
+	uint64_t keys, plans, logs, blocks, audit;  /* records */
+	uint64_t data_bytes, wal_bytes, free_bytes; /* on disk */
+	uint64_t cache_bytes, cache_hits, cache_misses, cache_dirty_pages;
+	uint64_t commits, aborts, checkpoints; /* since opening */
+	uint32_t format;
+	int64_t opened_us;   /* wall clock */
+	int64_t recovery_us; /* how long opening took */
+	char engine[64];     /* "Berkeley DB 5.3.28" */
+};
+int store_stat(struct store *, struct store_stat *, struct err *)
+    __attribute__((warn_unused_result));
+
+#endif /* !STORE_STORE_H_ */

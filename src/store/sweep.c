@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The sweep of limit logs in which nothing counts any more.
+ *
+ * Runs in the owner's main thread, in small slices between checks.  A log of a billion units has
+ * four million blocks, so it is not freed in one batch: its head goes first, and with it the log is
+ * gone; a note under NUL and its name stays until the last block went, some in each slice.
+ *
+ * When a log comes to life again while a note of its former life stands, the note is dropped: the
+ * blocks that are left lie above what the new head counts, are overwritten when it grows that far,
+ * and are freed with it when it goes idle.
+ *
+ * Invariants: no block of a log that has a head is freed here; a slice is bounded in logs and in
+ * blocks.
+ */
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "store/internal.h"
+
+/* Freeing a block puts its 2 KiB into the log: a slice may write some 200 KiB, in about a
+ * millisecond. */
+#define SLICE_BLOCKS 64
+
+#define NOTE_VERSION 1
+#define NOTE_KEY_MAX (1 + STORE_LOG_NAME_MAX)
+
+/* A name, copied out of a scan that goes on. */
+struct name {
+	size_t len;
+	uint8_t bytes[NOTE_KEY_MAX];
+};
+
+static struct span
+name_view(const struct name *name)
+{
+	return store_span(name->bytes, name->len);
+}
+
+static void
+name_set(struct name *name, struct span s)
+{
+	name->len = s.len <= sizeof(name->bytes) ? s.len : 0;
+	memcpy(name->bytes, s.p, name->len);
+}
+
+static struct span
+note_key(uint8_t buf[NOTE_KEY_MAX], struct span log)
+{
+	struct wbuf out;
+
+	wbuf_init(&out, buf, NOTE_KEY_MAX);
+	wbuf_u8(&out, 0);
+	wbuf_span(&out, log);
+	return wbuf_view(&out);
+}
+
+/*
+ * Free blocks of ${log} from the highest down, as many as *budget allows (and take them off it).  1
+ * when none is left, 0 when the budget was not enough, -1.
+ */
+static int
+blocks_free(struct store *s, struct span log, unsigned *budget, struct err *e)
+{
+	uint8_t above[STORE_BLOCK_KEY_MAX];
+	struct store_scan scan;
+	struct span key;
+	int rc;
+
+	/* Block numbers are below 2^48 and names have no control characters: nothing lies between.
+	 */
+	key = store_block_key(above, log, UINT64_C(1) << 56);
+	if ((rc = store_scan_open(&scan, s, STORE_DB_BLOCKS, NULL, 0, e)) == 0 &&
+	    (rc = store_scan_seek(&scan, key, e)) >= 0)
+		rc = rc == 1 ? store_scan_prev(&scan, e) : store_scan_last(&scan, e);
+	while (rc == 1) {
+		key = store_scan_key(&scan);
+		if (key.len != log.len + 8 || memcmp(key.p, log.p, log.len) != 0) {
+			rc = 0;
+			break;
+		}
+		if (*budget == 0)
+			break;
+		(*budget)--;
+		if ((rc = store_db_del(s, STORE_DB_BLOCKS, key, e)) < 0)
+			break;
+		s->now.counts.blocks--;
+		rc = store_scan_prev(&scan, e);
+	}
+	store_scan_close(&scan);
+	return rc < 0 ? -1 : !rc;
+}
+
+/* Delete a log: its head now, its blocks as far as the budget goes, a note for the rest. */
+static int
+log_free(struct store *s, struct span log, unsigned *budget, struct err *e)
+{
+	uint8_t buf[NOTE_KEY_MAX], note = NOTE_VERSION;
+	int rc;
+
+	if (store_db_del(s, STORE_DB_LOGS, log, e) < 0)
+		return -1;
+	s->now.counts.logs--;
+	if ((rc = blocks_free(s, log, budget, e)) != 0)
+		return rc < 0 ? -1 : 0;
+	return store_db_put(s, STORE_DB_LOGS, note_key(buf, log), store_span(&note, 1), e);
+}
+
+/* Go on with the log of a note.  1 when the note is done with, 0 when blocks are left, -1. */
+static int
+note_work(struct store *s, struct span note, unsigned *budget, struct err *e)
+{
+	struct span log = store_span(note.p + 1, note.len - 1);
+	size_t len;
+	int rc;
+
+	if ((rc = store_db_get(s, STORE_DB_LOGS, log, NULL, 0, &len, e)) == 0)
+		rc = blocks_free(s, log, budget, e);
+	if (rc <= 0)
+		return rc;
+	return store_db_del(s, STORE_DB_LOGS, note, e);
+}
+
+/* Work off notes; 1 when none is left, 0, -1. */
+static int
+notes_work(struct store *s, unsigned *budget, struct err *e)
+{
+	struct store_scan scan;
+	struct name note;
+	int rc;
+
+	do {
+		note.len = 0;
+		if ((rc = store_scan_open(&scan, s, STORE_DB_LOGS, NULL, 0, e)) == 0 &&
+		    (rc = store_scan_seek(&scan, span_of(""), e)) == 1 && scan.key[0] == '\0')
+			name_set(&note, store_scan_key(&scan));
+		store_scan_close(&scan);
+		if (rc < 0)
+			return -1;
+		if (note.len == 0)
+			return 1;
+		rc = note_work(s, name_view(&note), budget, e);
+	} while (rc == 1);
+	return rc;
+}
+
+/* Has nothing counted in this log for ${keep_us}?  One that does not decode is left for a person to
+ * look at. */
+static int
+idle(struct store *s, struct span log, struct span head, int64_t now_us, int64_t keep_us)
+{
+	struct err why = {.code = ERR_NONE};
+	struct slog L;
+
+	if (store_head_load(s, log, head, &L, &why) != 0) {
+		log_event(LOG_LVL_ERROR, "store_log_damaged", "error", why.msg, NULL);
+		return 0;
+	}
+	return slog_newest_us(&L) < now_us - keep_us - slog_window_us(&L);
+}
+
+/* To the first log behind the cursor. */
+static int
+logs_begin(struct store_scan *scan, const struct store_cursor *cursor, struct err *e)
+{
+	struct span at = store_span(cursor->at, cursor->len);
+	int rc;
+
+	/* Notes begin with NUL: names of logs lie behind them. */
+	rc = store_scan_seek(scan, at.len > 0 ? at : span_of("\001"), e);
+	if (rc == 1 && span_eq(store_scan_key(scan), at))
+		rc = store_scan_next(scan, e);
+	return rc;
+}
+
+int
+store_logs_sweep(struct store *s, int64_t now_us, int64_t keep_us, unsigned max,
+    struct store_cursor *cursor, unsigned *freed, struct err *e)
+{
+	unsigned budget = SLICE_BLOCKS, looked;
+	uint8_t head[SLOG_HEAD_MAX];
+	struct store_scan scan;
+	struct name log;
+	int rc;
+
+	*freed = 0;
+	if ((rc = notes_work(s, &budget, e)) != 1)
+		return rc;
+	if ((rc = store_scan_open(&scan, s, STORE_DB_LOGS, head, sizeof(head), e)) == 0)
+		rc = logs_begin(&scan, cursor, e);
+	for (looked = 0; rc == 1 && looked < max && budget > 0; looked++) {
+		name_set(&log, store_scan_key(&scan));
+		if (log.len <= sizeof(cursor->at)) {
+			memcpy(cursor->at, log.bytes, log.len);
+			cursor->len = log.len;
+		}
+		if (idle(s, name_view(&log), store_span(head, scan.value_len), now_us, keep_us)) {
+			if (log_free(s, name_view(&log), &budget, e) != 0) {
+				rc = -1;
+				break;
+			}
+			(*freed)++;
+		}
+		rc = store_scan_next(&scan, e);
+	}
+	store_scan_close(&scan);
+	if (rc < 0)
+		return -1;
+	/* Out of budget there may be a note now, at the end of the logs as anywhere. */
+	if (rc == 1 || budget == 0)
+		return 0;
+	cursor->len = 0;
+	return 1;
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Goal: whenever the store's owner is killed, the store opens again with everything it acknowledged
+ * and at most the one batch more that it was about to acknowledge; indexes match records; no limit
+ * log lost a unit. Guards Invariant 5, and 2 across kills.
+ *
+ * usage: fault_store_kill [KILLS]     (20; with LONG set in the environment, 300)
+ *
+ * A writer runs batches, a second thread of it the housekeeping.  Each batch is acknowledged, after
+ * its commit, through a pipe: the oracle is outside the store.  The writer is killed at a random
+ * moment, between its first instructions (so also in the middle of recovery) and some hundred
+ * batches later.
+ */
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/random.h"
+#include "../unit/store_fixture.h"
+
+#define SECOND INT64_C(1000000)
+#define START (SLOG_EPOCH_US + 1000 * SECOND)
+#define LOGS 4
+#define UNITS 3
+#define LIFE_US 80000 /* behind its first batch, at most */
+#define WITH_KEY 5    /* every so many batches insert a key */
+
+static unsigned kills = 20;
+static const struct slog_limit limit = {UINT64_C(1000000000), 86400 * SECOND};
+
+static unsigned
+keys_in(uint64_t batches)
+{
+	return (unsigned)((batches + WITH_KEY - 1) / WITH_KEY);
+}
+
+static void
+log_name(char name[64], unsigned n)
+{
+	if (snprintf(name, 64, "kkey_%016uday", n) < 0)
+		fail();
+}
+
+/* ---- the writer ---- */
+
+static int
+take(struct fixture *f, unsigned log, int64_t now, struct err *e)
+{
+	char name[64];
+	struct store_log_blocks blocks = {.store = f->s};
+	struct slog_io io = store_log_io(&blocks);
+	struct slog_state st;
+	struct slog L;
+
+	log_name(name, log);
+	blocks.log = span_of(name);
+	if (store_log_get(f->s, blocks.log, &L, e) < 0)
+		return -1;
+	for (unsigned i = 0; i < UNITS; i++) {
+		if (slog_peek(&L, &limit, now, 1, &io, &st, e) != 1 ||
+		    slog_take(&L, &limit, now, 1, &io, e) != 0)
+			return -1;
+	}
+	return store_log_put(f->s, blocks.log, &L, e);
+}
+
+/* Batch ${n}: units in each log, an audit entry, its number in meta, sometimes a key or a change of
+ * one. */
+static int
+step_batch(struct fixture *f, const void *arg, struct err *e)
+{
+	uint64_t n = *(const uint64_t *)arg;
+	struct store_audit a = {.when_us = (int64_t)n, .op = span_of("test.batch")};
+	struct key k;
+
+	for (unsigned i = 0; i < LOGS; i++)
+		if (take(f, i, START + (int64_t)n, e) != 0)
+			return -1;
+	if (store_audit_append(f->s, &a, e) != 0 ||
+	    store_meta_put(f->s, "batch", &n, sizeof(n), e) != 0)
+		return -1;
+	if (n % WITH_KEY == 0) {
+		key_make(&k, (unsigned)(n / WITH_KEY));
+		return store_key_insert(f->s, k.digest, &k.rec, e);
+	}
+	if (n % WITH_KEY == 1) {
+		key_make(&k, (unsigned)(n / WITH_KEY));
+		k.rec.owner = span_of("moved");
+		return store_key_update(f->s, k.digest, &k.rec, e);
+	}
+	return 0;
+}
+
+static void *
+keep_house(void *arg)
+{
+	struct fixture *f = arg;
+	struct err e;
+
+	for (unsigned i = 0;; i++) {
+		if (store_flush(f->s, &e) != 0 || store_housekeep(f->s, i % 8 == 0, &e) != 0)
+			_exit(3);
+		usleep(2000); /* a pace, not a barrier */
+	}
+	return NULL;
+}
+
+static uint64_t
+batches_done(struct fixture *f)
+{
+	uint8_t buf[sizeof(uint64_t)];
+	uint64_t n = 0;
+	size_t len;
+	int rc = store_meta_get(f->s, "batch", buf, sizeof(buf), &len, &f->e);
+
+	if (rc == 0)
+		return 0;
+	assert_int_equal(rc, 1);
+	assert_int_equal(len, sizeof(n));
+	memcpy(&n, buf, sizeof(n));
+	return n + 1;
+}
+
+/* Runs until it is killed. */
+static void
+write_batches(struct fixture *f, int ack)
+{
+	pthread_t thread;
+	uint64_t n;
+
+	if (fixture_try(f) == NULL)
+		_exit(2);
+	n = batches_done(f);
+	if (pthread_create(&thread, NULL, keep_house, f) != 0)
+		_exit(2);
+	for (;; n++) {
+		if (batch(f, step_batch, &n) != 0) {
+			fprintf(stderr, "batch: %s\n", f->e.msg);
+			_exit(4);
+		}
+		if (write(ack, &n, sizeof(n)) != sizeof(n))
+			_exit(5);
+	}
+}
+
+/* ---- the oracle ---- */
+
+static int
+see(void *cookie, const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec *rec, struct err *e)
+{
+	(void)digest;
+	(void)rec;
+	(void)e;
+	++*(uint64_t *)cookie;
+	return 0;
+}
+
+static int
+see_audit(void *cookie, const struct store_audit *a, struct err *e)
+{
+	uint64_t *n = cookie;
+
+	(void)e;
+	assert_int_equal(a->seq, *n + 1);
+	assert_int_equal(a->when_us, *n);
+	++*n;
+	return 0;
+}
+
+static uint64_t
+records(struct fixture *f, enum store_db which)
+{
+	DB *db = f->s->dbs[which];
+	uint64_t n;
+	void *st;
+
+	assert_int_equal(db->stat(db, NULL, &st, 0), 0);
+	n = which == STORE_DB_KEYS ? ((DB_HASH_STAT *)st)->hash_ndata
+				   : ((DB_BTREE_STAT *)st)->bt_ndata;
+	free(st);
+	return n;
+}
+
+static void
+check_logs(struct fixture *f, uint64_t batches)
+{
+	uint64_t blocks = 0;
+
+	for (unsigned i = 0; i < LOGS; i++) {
+		char name[64];
+		struct store_log_blocks b = {.store = f->s};
+		struct slog_io io = store_log_io(&b);
+		struct slog_state st;
+		struct slog L;
+
+		log_name(name, i);
+		b.log = span_of(name);
+		assert_int_equal(store_log_get(f->s, b.log, &L, &f->e), batches > 0);
+		assert_int_equal(
+		    slog_peek(&L, &limit, START + (int64_t)batches, 1, &io, &st, &f->e), 1);
+		assert_int_equal(st.used, batches * UNITS);
+		if (batches > 0)
+			assert_int_equal(slog_newest_us(&L), START + (int64_t)batches - 1);
+		for (blocks += L.end_block; L.end_block > L.first_block; L.end_block--) {
+			uint8_t block[SLOG_BLOCK_BYTES];
+
+			assert_int_equal(io.get(io.cookie, L.end_block - 1, block, &f->e), 0);
+		}
+	}
+	assert_int_equal(records(f, STORE_DB_BLOCKS), blocks);
+	assert_int_equal(f->s->now.counts.blocks, blocks);
+	assert_int_equal(f->s->now.counts.logs, batches > 0 ? LOGS : 0);
+}
+
+static void
+check_keys(struct fixture *f, uint64_t batches)
+{
+	const char *const owners[] = {"owner-0", "owner-1", "owner-2", "moved"};
+	uint64_t keys = keys_in(batches), n = 0;
+
+	assert_int_equal(f->s->now.counts.keys, keys);
+	assert_int_equal(records(f, STORE_DB_KEYS), keys);
+	assert_int_equal(records(f, STORE_DB_IDS), keys);
+	assert_int_equal(records(f, STORE_DB_OWNERS), keys);
+	assert_int_equal(records(f, STORE_DB_PLAN_KEYS), keys);
+	assert_int_equal(store_keys_walk(f->s, span_of(""), see, &n, &f->e), 0);
+	assert_int_equal(n, keys);
+	n = 0;
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(
+		    store_owner_walk(f->s, span_of(owners[i]), span_of(""), see, &n, &f->e), 0);
+	assert_int_equal(n, keys);
+	for (unsigned i = 0; i < keys; i++)
+		assert_int_equal(key_there(f, i), 1);
+}
+
+/* What is stored must be all that was acknowledged, ${acked} batches, and at most one more of each
+ * writer, whole. */
+static uint64_t
+check(struct fixture *f, uint64_t acked, unsigned lives)
+{
+	uint64_t batches, n = 0;
+
+	fixture_open(f);
+	batches = batches_done(f);
+	assert_true(batches >= acked && batches <= acked + lives);
+	check_logs(f, batches);
+	check_keys(f, batches);
+	assert_int_equal(store_audit_walk(f->s, 0, see_audit, &n, &f->e), 0);
+	assert_int_equal(n, batches);
+	return batches;
+}
+
+/* One life of a writer; how many batches were acknowledged in all when it was dead. */
+static uint64_t
+one_life(struct fixture *f, uint64_t acked)
+{
+	struct timespec pause;
+	unsigned dice;
+	uint64_t n;
+	int fds[2], status;
+	pid_t pid;
+
+	assert_int_equal(random_bytes(&dice, sizeof(dice), NULL), 0);
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(fds[0]);
+		write_batches(f, fds[1]);
+	}
+	close(fds[1]);
+	/* One life in four may be as short as its recovery; the others begin with a batch. */
+	if (dice % 4 != 0 && read(fds[0], &n, sizeof(n)) == sizeof(n))
+		acked = n + 1;
+	pause = (struct timespec){.tv_nsec = (long)(dice / 4 % LIFE_US) * 1000};
+	nanosleep(&pause, NULL);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	while (read(fds[0], &n, sizeof(n)) == sizeof(n)) {
+		assert_true(n + 1 > acked);
+		acked = n + 1;
+	}
+	close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (!WIFSIGNALED(status))
+		fail_msg("the writer ended by itself, status %d", WEXITSTATUS(status));
+	return acked;
+}
+
+static void
+test_kills(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t acked = 0;
+	int64_t worst_us = 0;
+
+	for (unsigned done = 0, lives = 1; done < kills; done += lives, lives = lives % 3 + 1) {
+		/* Up to three writers, each starting from the wreck of the one before. */
+		for (unsigned i = 0; i < lives; i++)
+			acked = one_life(f, acked);
+		acked = check(f, acked, lives);
+		if (f->s->recovery_us > worst_us)
+			worst_us = f->s->recovery_us;
+		store_close(&f->s);
+	}
+	print_message("%u kills, %llu batches, slowest open %lld ms\n", kills,
+	    (unsigned long long)acked, (long long)worst_us / 1000);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_kills, fixture_make, fixture_free),
+	};
+	const char *more = getenv("LONG");
+
+	if (more != NULL && *more != '\0')
+		kills = 300;
+	if (argc > 1)
+		kills = (unsigned)strtoul(argv[1], NULL, 10);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Goal: the store opens wherever it may and whatever state a dead owner left it in, has one owner
+ * at a time, lets nobody else at its files, and refuses with a mend what it must not touch. Guards
+ * Invariant 5 (opens after a kill, with all that was acknowledged) and Invariant 6 (damage is an
+ * error, not a crash).
+ */
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+
+#include "store_fixture.h"
+
+#define NOBODY 65534
+
+/* Runs ${fn} in a child process, whose exit status is what it returned. */
+static int
+in_child(int (*fn)(struct fixture *), struct fixture *f)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(fn(f));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void
+test_makes_a_private_store(void **state)
+{
+	struct fixture *f = *state;
+	mode_t before = umask(0);
+	struct dirent *entry;
+	struct stat st;
+	unsigned files = 0;
+	DIR *d;
+
+	fixture_open(f);
+	key_put(f, 1);
+	umask(before);
+	assert_int_equal(stat(f->dir, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	assert_non_null(d = opendir(f->dir));
+	while ((entry = readdir(d)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		assert_int_equal(fstatat(dirfd(d), entry->d_name, &st, 0), 0);
+		assert_int_equal(st.st_mode & 07777, 0600);
+		files++;
+	}
+	closedir(d);
+	/* Nine databases, a log, the lock; no region files. */
+	assert_int_equal(files, STORE_DBS + 2);
+}
+
+static void
+test_umask_cannot_lock_the_owner_out(void **state)
+{
+	struct fixture *f = *state;
+	mode_t before = umask(0177);
+
+	fixture_open(f);
+	umask(before);
+	key_put(f, 1);
+}
+
+static void
+test_reopens_with_all_that_was_there(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	for (unsigned n = 0; n < 100; n++)
+		key_put(f, n);
+	fixture_reopen(f);
+	for (unsigned n = 0; n < 100; n++)
+		assert_int_equal(key_there(f, n), 1);
+	assert_int_equal(key_there(f, 100), 0);
+	assert_int_equal(f->s->now.counts.keys, 100);
+}
+
+static int
+write_and_die(struct fixture *f)
+{
+	fixture_open(f);
+	for (unsigned n = 0; n < 50; n++)
+		key_put(f, n);
+	return 7; /* the caller ends the process: nothing is closed */
+}
+
+static void
+test_recovers_after_its_owner_died(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(in_child(write_and_die, f), 7);
+	fixture_open(f);
+	for (unsigned n = 0; n < 50; n++)
+		assert_int_equal(key_there(f, n), 1);
+	assert_int_equal(f->s->now.counts.keys, 50);
+	assert_true(f->s->recovery_us > 0);
+}
+
+static int
+open_busy(struct fixture *f)
+{
+	return fixture_try(f) == NULL && f->e.code == ERR_BUSY ? 9 : 1;
+}
+
+static void
+test_has_one_owner(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture second;
+	char pid[32];
+
+	fixture_open(f);
+	second = *f;
+	assert_null(fixture_try(&second));
+	assert_true(snprintf(pid, sizeof(pid), "process %ld owns", (long)getpid()) > 0);
+	assert_error(&second, ERR_BUSY, pid);
+	assert_error(&second, ERR_BUSY, f->dir);
+	second = *f;
+	assert_int_equal(in_child(open_busy, &second), 9);
+
+	/* The losers took nothing along. */
+	key_put(f, 1);
+	second = *f;
+	assert_int_equal(in_child(open_busy, &second), 9);
+	store_close(&f->s);
+	fixture_open(f);
+	assert_int_equal(key_there(f, 1), 1);
+}
+
+static void
+test_busy_without_a_number(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture second;
+
+	fixture_open(f);
+	assert_int_equal(ftruncate(f->s->lock_fd, 0), 0);
+	second = *f;
+	assert_null(fixture_try(&second));
+	assert_error(&second, ERR_BUSY, "another process");
+}
+
+static void
+test_close_is_harmless_on_null(void **state)
+{
+	struct store *none = NULL;
+
+	(void)state;
+	store_close(&none);
+	assert_null(none);
+}
+
+static void
+test_refuses_a_directory_others_may_enter(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(mkdir(f->dir, 0700), 0);
+	assert_int_equal(chmod(f->dir, 0750), 0);
+	assert_null(fixture_try(f));
+	assert_error(f, ERR_SYSTEM, "chmod 700");
+	assert_error(f, ERR_SYSTEM, f->dir);
+	assert_int_equal(chmod(f->dir, 0700), 0);
+	fixture_open(f);
+}
+
+static int
+open_as_nobody(struct fixture *f)
+{
+	if (setegid(NOBODY) != 0 || seteuid(NOBODY) != 0)
+		return 1;
+	return fixture_try(f) == NULL && f->e.code == ERR_SYSTEM && strstr(f->e.msg, f->dir) != NULL
+		   ? 9
+		   : 2;
+}
+
+static int
+open_as_nobody_foreign(struct fixture *f)
+{
+	return open_as_nobody(f) == 9 && strstr(f->e.msg, "belongs to user id 1") != NULL ? 9 : 2;
+}
+
+static void
+test_refuses_a_foreign_directory(void **state)
+{
+	struct fixture *f = *state;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(chmod(f->top, 0755), 0);
+	assert_int_equal(mkdir(f->dir, 0700), 0);
+	assert_int_equal(chown(f->dir, 1, 1), 0);
+	assert_int_equal(in_child(open_as_nobody_foreign, f), 9);
+	fixture_open(f); /* root may */
+}
+
+static void
+test_refuses_a_directory_it_cannot_write(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(mkdir(f->dir, 0500), 0);
+	if (geteuid() == 0) {
+		assert_int_equal(chmod(f->top, 0755), 0);
+		assert_int_equal(chown(f->dir, NOBODY, NOBODY), 0);
+		assert_int_equal(in_child(open_as_nobody, f), 9);
+		return;
+	}
+	assert_null(fixture_try(f));
+	assert_error(f, ERR_SYSTEM, "writable");
+}
+
+static void
+test_refuses_without_the_directory_above(void **state)
+{
+	struct fixture *f = *state;
+	struct store_options options = {.cache_bytes = FIXTURE_CACHE};
+	char deep[400];
+
+	assert_true(snprintf(deep, sizeof(deep), "%s/no/store", f->top) > 0);
+	options.dir = deep;
+	assert_null(store_open(&options, &f->e));
+	assert_error(f, ERR_SYSTEM, "the one above it is missing");
+	assert_error(f, ERR_SYSTEM, deep);
+}
+
+static void
+test_refuses_a_file_in_its_place(void **state)
+{
+	struct fixture *f = *state;
+	int fd = open(f->dir, O_CREAT | O_WRONLY, 0600);
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_null(fixture_try(f));
+	assert_error(f, ERR_SYSTEM, f->dir);
+}
+
+static void
+test_refuses_a_lock_that_is_a_link(void **state)
+{
+	struct fixture *f = *state;
+	char link[320], target[320];
+	struct stat st;
+
+	assert_int_equal(mkdir(f->dir, 0700), 0);
+	assert_true(snprintf(link, sizeof(link), "%s/lock", f->dir) > 0);
+	assert_true(snprintf(target, sizeof(target), "%s/elsewhere", f->top) > 0);
+	assert_int_equal(symlink(target, link), 0);
+	assert_null(fixture_try(f));
+	assert_error(f, ERR_SYSTEM, "lock");
+	assert_int_equal(stat(target, &st), -1);
+}
+
+static void
+test_survives_a_change_of_working_directory(void **state)
+{
+	struct fixture *f = *state;
+	struct store_options options = {.dir = "store", .cache_bytes = FIXTURE_CACHE};
+	char *back = realpath(".", NULL);
+
+	assert_non_null(back);
+	assert_int_equal(chdir(f->top), 0);
+	f->s = store_open(&options, &f->e);
+	assert_int_equal(chdir(back), 0);
+	free(back);
+	assert_non_null(f->s);
+	key_put(f, 1);
+	assert_int_equal(store_housekeep(f->s, 1, &f->e), 0);
+	fixture_reopen(f);
+	assert_int_equal(key_there(f, 1), 1);
+}
+
+/* ---- formats ---- */
+
+struct record {
+	enum store_db db;
+	struct span key, value;
+};
+
+static int
+step_put(struct fixture *f, const void *arg, struct err *e)
+{
+	const struct record *r = arg;
+
+	return store_db_put(f->s, r->db, r->key, r->value, e);
+}
+
+static int
+step_del(struct fixture *f, const void *arg, struct err *e)
+{
+	const struct record *r = arg;
+
+	return store_db_del(f->s, r->db, r->key, e) == 1 ? 0 : -1;
+}
+
+static void
+refuses_with(
+    struct fixture *f, const char *name, struct span value, enum err_code code, const char *words)
+{
+	struct record r = {STORE_DB_META, span_of(name), value};
+
+	fixture_open(f);
+	assert_batch(f, step_put, &r);
+	store_close(&f->s);
+	assert_null(fixture_try(f));
+	assert_error(f, code, words);
+	/* It is free again, and it says the same the next time. */
+	assert_null(fixture_try(f));
+	assert_error(f, code, words);
+}
+
+static void
+test_refuses_a_newer_format(void **state)
+{
+	refuses_with(*state, "format", store_span("\0\0\0\2", 4), ERR_VERSION, "newer release");
+}
+
+static void
+test_refuses_a_damaged_format(void **state)
+{
+	refuses_with(*state, "format", store_span("\0\0\1", 3), ERR_CORRUPT, "format record");
+}
+
+static void
+test_refuses_format_zero(void **state)
+{
+	refuses_with(*state, "format", store_span("\0\0\0\0", 4), ERR_CORRUPT, "format record");
+}
+
+static void
+test_refuses_a_format_too_long(void **state)
+{
+	refuses_with(*state, "format", store_span("\0\0\0\1\0", 5), ERR_CORRUPT, "meta");
+}
+
+static void
+test_refuses_damaged_counts(void **state)
+{
+	refuses_with(*state, "counts", store_span("\1", 1), ERR_CORRUPT, "counts");
+}
+
+static void
+test_refuses_keys_of_no_format(void **state)
+{
+	struct fixture *f = *state;
+	struct record format = {.db = STORE_DB_META, .key = span_of("format")};
+
+	fixture_open(f);
+	key_put(f, 1);
+	assert_batch(f, step_del, &format);
+	store_close(&f->s);
+	assert_null(fixture_try(f));
+	assert_error(f, ERR_CORRUPT, "format record is missing");
+}
+
+static void
+test_refuses_an_audit_number_of_no_form(void **state)
+{
+	struct fixture *f = *state;
+	struct record r = {STORE_DB_AUDIT, span_of("x"), span_of("")};
+
+	fixture_open(f);
+	assert_batch(f, step_put, &r);
+	store_close(&f->s);
+	assert_null(fixture_try(f));
+	assert_error(f, ERR_CORRUPT, "audit");
+}
+
+/* ---- damage ---- */
+
+/* Overwrite ${n} bytes of a file of the closed store. */
+static void
+scribble(struct fixture *f, const char *file, off_t from, size_t n)
+{
+	char path[400];
+	int fd;
+
+	assert_true(snprintf(path, sizeof(path), "%s/%s", f->dir, file) > 0);
+	assert_true((fd = open(path, O_RDWR)) >= 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(pwrite(fd, "\x5a", 1, from + (off_t)i), 1);
+	close(fd);
+}
+
+static void
+test_a_damaged_page_stops_the_store_cleanly(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t buf[KEYREC_MAX];
+	struct keyrec rec;
+	struct key k;
+	int bad = 0;
+
+	fixture_open(f);
+	for (unsigned n = 0; n < 200; n++)
+		key_put(f, n);
+	store_close(&f->s);
+	for (int page = 1; page < 4; page++)
+		scribble(f, "keys.db", 4096 * page + 100, 16);
+	fixture_open(f);
+	for (unsigned n = 0; n < 200; n++) {
+		key_make(&k, n);
+		if (store_key_get(f->s, k.digest, buf, &rec, &f->e) < 0)
+			bad++;
+	}
+	assert_true(bad > 0);
+	assert_error(f, ERR_UNAVAILABLE, "restart");
+	assert_int_equal(batch(f, step_insert, &k), -1);
+	assert_error(f, ERR_UNAVAILABLE, "restart");
+	assert_int_equal(store_flush(f->s, &f->e), -1);
+}
+
+static void
+test_a_damaged_file_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_open(f);
+	key_put(f, 1);
+	store_close(&f->s);
+	scribble(f, "ids.db", 0, 512);
+	assert_null(fixture_try(f));
+	assert_true(
+	    f->e.code == ERR_CORRUPT || f->e.code == ERR_SYSTEM || f->e.code == ERR_UNAVAILABLE);
+	assert_non_null(strstr(f->e.msg, f->dir));
+}
+
+/* Every public verb, on a store that has stopped. */
+static void
+test_a_stopped_store_fails_every_call(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t buf[KEYREC_MAX];
+	struct store_cursor cursor = {0};
+	struct store_stat st;
+	struct store_audit a = {.op = span_of("x")};
+	struct keyrec rec;
+	struct plan plan;
+	struct slog L;
+	uint64_t n;
+	size_t len;
+	unsigned freed;
+	struct key k;
+
+	fixture_open(f);
+	key_put(f, 1);
+	key_make(&k, 1);
+	atomic_store(&f->s->panicked, 1);
+#define STOPPED(call)                                                                              \
+	do {                                                                                       \
+		memset(&f->e, 0, sizeof(f->e));                                                    \
+		assert_int_equal(call, -1);                                                        \
+		assert_error(f, ERR_UNAVAILABLE, "restart");                                       \
+	} while (0)
+	STOPPED(batch(f, step_insert, &k));
+	STOPPED(store_key_get(f->s, k.digest, buf, &rec, &f->e));
+	STOPPED(store_key_find(f->s, span_of(k.rec.id), k.digest, &f->e));
+	STOPPED(store_keys_walk(f->s, span_of(""), NULL, NULL, &f->e));
+	STOPPED(store_owner_walk(f->s, k.rec.owner, span_of(""), NULL, NULL, &f->e));
+	STOPPED(store_plan_users(f->s, k.rec.plan, &n, &f->e));
+	STOPPED(store_plan_get(f->s, span_of("p"), &plan, &f->e));
+	STOPPED(store_plans_walk(f->s, NULL, NULL, &f->e));
+	STOPPED(store_log_get(f->s, span_of("kx"), &L, &f->e));
+	STOPPED(store_logs_sweep(f->s, 1, 1, 1, &cursor, &freed, &f->e));
+	STOPPED(store_meta_get(f->s, "x", buf, sizeof(buf), &len, &f->e));
+	STOPPED(store_stat(f->s, &st, &f->e));
+	STOPPED(store_flush(f->s, &f->e));
+	STOPPED(store_housekeep(f->s, 1, &f->e));
+	f->s->in_batch = 1;
+	STOPPED(store_audit_append(f->s, &a, &f->e));
+	f->s->in_batch = 0;
+#undef STOPPED
+	/* A stop loses nothing that was committed. */
+	fixture_reopen(f);
+	assert_int_equal(key_there(f, 1), 1);
+}
+
+/* ---- housekeeping ---- */
+
+static void
+test_housekeeping_removes_logs(void **state)
+{
+	struct fixture *f = *state;
+	struct store_stat st;
+	static uint8_t blob[STORE_META_MAX];
+	struct record r = {STORE_DB_META, span_of("blob"), store_span(blob, sizeof(blob))};
+	uint64_t before;
+
+	fixture_open(f);
+	for (unsigned n = 0; n < 2500; n++) { /* 40 MB of log */
+		memset(blob, (int)n, sizeof(blob));
+		assert_batch(f, step_put, &r);
+	}
+	assert_int_equal(store_flush(f->s, &f->e), 0);
+	assert_int_equal(store_stat(f->s, &st, &f->e), 0);
+	before = st.wal_bytes;
+	assert_true(before > UINT64_C(36) << 20);
+	assert_int_equal(store_housekeep(f->s, 0, &f->e), 0);
+	assert_int_equal(store_stat(f->s, &st, &f->e), 0);
+	assert_int_equal(st.checkpoints, 1);
+	assert_true(st.wal_bytes < UINT64_C(21) << 20);
+	/* Not again while there is nothing to do; but when told to. */
+	assert_int_equal(store_housekeep(f->s, 0, &f->e), 0);
+	assert_int_equal(store_stat(f->s, &st, &f->e), 0);
+	assert_int_equal(st.checkpoints, 1);
+	assert_int_equal(store_housekeep(f->s, 1, &f->e), 0);
+	assert_int_equal(store_stat(f->s, &st, &f->e), 0);
+	assert_int_equal(st.checkpoints, 2);
+}
+
+static void
+test_space(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t bytes;
+
+	fixture_open(f);
+	assert_int_equal(store_space(f->s, &bytes, &f->e), 1);
+	assert_true(bytes > 4096);
+	f->s->min_free_bytes = UINT64_MAX;
+	assert_int_equal(store_space(f->s, &bytes, &f->e), 0);
+	assert_true(bytes > 4096);
+}
+
+static void
+test_stat(void **state)
+{
+	struct fixture *f = *state;
+	struct store_stat st;
+
+	fixture_open(f);
+	for (unsigned n = 0; n < 10; n++)
+		key_put(f, n);
+	assert_int_equal(store_stat(f->s, &st, &f->e), 0);
+	assert_int_equal(st.keys, 10);
+	assert_int_equal(st.plans + st.logs + st.blocks + st.audit, 0);
+	assert_int_equal(st.format, STORE_FORMAT);
+	assert_int_equal(st.commits, 11); /* the format, too */
+	assert_int_equal(st.aborts, 0);
+	assert_true(st.data_bytes >= 9 * 4096 && st.wal_bytes > 1000 && st.free_bytes > 0);
+	assert_true(st.cache_bytes >= FIXTURE_CACHE && st.cache_hits > 0);
+	assert_true(st.opened_us > 1600000000000000 && st.recovery_us > 0);
+	assert_int_equal(strncmp(st.engine, "Berkeley DB 5.", 14), 0);
+}
+
+#define LEAKY(fn) cmocka_unit_test_setup_teardown(fn, fixture_make_leaky, fixture_free_leaky)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_make, fixture_free)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    T(test_makes_a_private_store),
+	    T(test_umask_cannot_lock_the_owner_out),
+	    T(test_reopens_with_all_that_was_there),
+	    T(test_recovers_after_its_owner_died),
+	    T(test_has_one_owner),
+	    T(test_busy_without_a_number),
+	    T(test_close_is_harmless_on_null),
+	    T(test_refuses_a_directory_others_may_enter),
+	    T(test_refuses_a_foreign_directory),
+	    T(test_refuses_a_directory_it_cannot_write),
+	    T(test_refuses_without_the_directory_above),
+	    T(test_refuses_a_file_in_its_place),
+	    T(test_refuses_a_lock_that_is_a_link),
+	    T(test_survives_a_change_of_working_directory),
+	    T(test_refuses_a_newer_format),
+	    T(test_refuses_a_damaged_format),
+	    T(test_refuses_format_zero),
+	    T(test_refuses_a_format_too_long),
+	    T(test_refuses_damaged_counts),
+	    T(test_refuses_keys_of_no_format),
+	    T(test_refuses_an_audit_number_of_no_form),
+	    LEAKY(test_a_damaged_page_stops_the_store_cleanly),
+	    LEAKY(test_a_damaged_file_is_refused),
+	    T(test_a_stopped_store_fails_every_call),
+	    T(test_housekeeping_removes_logs),
+	    T(test_space),
+	    T(test_stat),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
