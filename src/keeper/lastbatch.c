@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The record "last_batch": identities of the checks that the last committed batch has counted.
+ *
+ * Belongs to the keeper's loop.  Only identities are kept, no answers: a check sent again is
+ * decided again in everything but the counting (a key revoked meanwhile is refused), and its
+ * figures are read from the logs, which hold its units already.
+ *
+ * Invariants: the record and the units that it speaks of are in the same transaction; it fits into
+ * STORE_META_MAX whatever is in it.
+ */
+
+#include "keeper/lastbatch.h"
+
+#include "base/buf.h"
+
+#define META_NAME "last_batch"
+#define META_VERSION 1
+#define ID_BYTES 16
+#define RECORD_MAX (1 + 2 + (LASTBATCH_CHECKS_MAX + LASTBATCH_DOUBT_MAX) * ID_BYTES)
+
+_Static_assert(RECORD_MAX <= STORE_META_MAX, "the record of the last batch fits into the store");
+
+int
+lastbatch_load(struct lastbatch *l, struct store *store, int64_t mono_us, struct err *e)
+{
+	uint8_t mem[RECORD_MAX];
+	struct lastbatch_id id;
+	struct rbuf r;
+	size_t len = 0, n;
+	unsigned version;
+	int rc;
+
+	*l = (struct lastbatch){0};
+	if ((rc = store_meta_get(store, META_NAME, mem, sizeof(mem), &len, e)) <= 0)
+		return rc;
+	rbuf_init(&r, mem, len);
+	version = rbuf_u8(&r);
+	n = rbuf_u16(&r);
+	if (r.bad || version != META_VERSION)
+		return err_set(e, version > META_VERSION ? ERR_VERSION : ERR_CORRUPT,
+		    "the record of the last batch does not decode");
+	for (size_t i = 0; i < n && !r.bad; i++) {
+		id.client = rbuf_u64(&r);
+		id.seq = rbuf_u64(&r);
+		/* This batch's own come first; what is carried on from starts before it may be cut.
+		 */
+		if (l->ndoubt < LASTBATCH_DOUBT_MAX)
+			l->doubt[l->ndoubt++] = id;
+	}
+	if (rbuf_done(&r) != 0) {
+		l->ndoubt = 0;
+		return err_set(e, ERR_CORRUPT, "the record of the last batch does not decode");
+	}
+	l->doubt_until_us = mono_us + LASTBATCH_DOUBT_US;
+	return 0;
+}
+
+int
+lastbatch_counted(const struct lastbatch *l, uint64_t client, uint64_t seq)
+{
+	for (size_t i = 0; i < l->ndoubt; i++) {
+		if (l->doubt[i].client == client && l->doubt[i].seq == seq)
+			return 1;
+	}
+	return 0;
+}
+
+void
+lastbatch_begin(struct lastbatch *l, int64_t mono_us)
+{
+	l->n = 0;
+	if (l->ndoubt > 0 && mono_us > l->doubt_until_us)
+		l->ndoubt = 0;
+}
+
+void
+lastbatch_add(struct lastbatch *l, uint64_t client, uint64_t seq)
+{
+	if (l->n < LASTBATCH_CHECKS_MAX)
+		l->ids[l->n++] = (struct lastbatch_id){client, seq};
+}
+
+static void
+put_ids(struct wbuf *w, const struct lastbatch_id *ids, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		wbuf_u64(w, ids[i].client);
+		wbuf_u64(w, ids[i].seq);
+	}
+}
+
+int
+lastbatch_store(const struct lastbatch *l, struct store *store, struct err *e)
+{
+	uint8_t mem[RECORD_MAX];
+	struct wbuf w;
+
+	if (l->n == 0)
+		return 0;
+	wbuf_init(&w, mem, sizeof(mem));
+	wbuf_u8(&w, META_VERSION);
+	wbuf_u16(&w, (uint16_t)(l->n + l->ndoubt));
+	put_ids(&w, l->ids, l->n);
+	put_ids(&w, l->doubt, l->ndoubt);
+	return store_meta_put(store, META_NAME, mem, w.len, e);
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The admin operations: the table of them, and the one way each is run: may this peer, which
+ * operation, does it know these members, is there space, in a batch when it writes, then the reply.
+ *
+ * Run by the keeper's loop and by the tool when it works alone.  What the operations do is in
+ * ops_*.c.
+ *
+ * Invariants: nothing of a request is looked at before the peer is known to be allowed to ask; a
+ * change and its audit record are in the same batch; an operation that fails has changed nothing; a
+ * reply is always a complete JSON object; no message quotes a value that could be a key.
+ */
+
+#include <pwd.h>
+#include <stdlib.h>
+
+#include "keeper/ops.h"
+#include "keeper/ops_call.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define MEMBERS(...)                                                                               \
+	(const char *const[])                                                                      \
+	{                                                                                          \
+		"op", __VA_ARGS__ NULL                                                             \
+	}
+#define KEY_MEMBERS                                                                                \
+	"owner", "name", "member", "plan", "scopes", "allow_ips", "referrers", "apps", "expires",  \
+	    "not_before", "meta",
+
+static const struct ops_op table[] = {
+    {"ping", 0, ops_misc_ping, MEMBERS()},
+    {"key.create", OPS_WRITES, ops_key_create, MEMBERS("env", KEY_MEMBERS)},
+    {"key.list", 0, ops_look_list,
+	MEMBERS("owner", "member", "plan", "state", "env", "expiring", "never_expires", "exposed",
+	    "after", "max", )},
+    {"key.show", 0, ops_look_show, MEMBERS("id", )},
+    {"key.set", OPS_WRITES, ops_key_set, MEMBERS("id", KEY_MEMBERS)},
+    {"key.disable", OPS_WRITES | OPS_URGENT, ops_key_disable, MEMBERS("id", )},
+    {"key.enable", OPS_WRITES, ops_key_enable, MEMBERS("id", )},
+    {"key.revoke", OPS_WRITES | OPS_URGENT, ops_key_revoke, MEMBERS("id", "reason", )},
+    {"key.check", 0, ops_look_check,
+	MEMBERS("key", "uri", "method", "ip", "scopes", "cost", "referrer", "app", )},
+    {"plan.set", OPS_WRITES, ops_plan_set, MEMBERS("name", "per", "dry_run", "limits", )},
+    {"plan.list", 0, ops_plan_list, MEMBERS("after", )},
+    {"plan.show", 0, ops_plan_show, MEMBERS("name", )},
+    {"plan.remove", OPS_WRITES, ops_plan_remove, MEMBERS("name", )},
+    {"pepper.list", 0, ops_misc_pepper_list, MEMBERS()},
+    {"pepper.reload", OPS_WRITES, ops_misc_pepper_reload, MEMBERS()},
+    {"audit.list", 0, ops_misc_audit_list, MEMBERS("key", "since", "after", "max", )},
+    {"db.stat", 0, ops_misc_db_stat, MEMBERS()},
+};
+
+static const struct ops_op *
+find_op(const char *name)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		if (strcmp(table[i].name, name) == 0)
+			return &table[i];
+	}
+	return NULL;
+}
+
+const char *
+ops_need(const struct ops_call *c, const char *member, struct err *e)
+{
+	const char *s = json_str(c->request, member, e);
+
+	if (s != NULL && s[0] != '\0')
+		return s;
+	if (e->code == ERR_NONE)
+		err_set(e, ERR_USAGE, "%s needs \"%s\"", c->op->name, member);
+	return NULL;
+}
+
+int64_t
+ops_seconds(int64_t us)
+{
+	return us / CLOCK_SECOND + (us % CLOCK_SECOND > 0);
+}
+
+void
+ops_add_window(cJSON *o, int64_t window_us)
+{
+	char text[32];
+
+	clock_duration_format(window_us, text, sizeof(text));
+	cJSON_AddStringToObject(o, "window", text);
+	cJSON_AddNumberToObject(o, "window_seconds", (double)(window_us / CLOCK_SECOND));
+}
+
+/* ---- audit ---- */
+
+/* The name of a user, or the number. */
+static void
+actor_name(uid_t uid, char *out, size_t cap)
+{
+	struct passwd pw, *found = NULL;
+	char mem[4096];
+
+	if (getpwuid_r(uid, &pw, mem, sizeof(mem), &found) == 0 && found != NULL &&
+	    span_copy(out, cap, span_of(pw.pw_name)) == 0)
+		return;
+	log_num(out, (int64_t)uid);
+}
+
+/* The members that say what was asked for; of one that would make the record too large only the
+ * names. */
+static cJSON *
+detail_of(const cJSON *request, int names_only)
+{
+	static const char *const left_out[] = {"op", "id", NULL};
+	cJSON *detail = cJSON_CreateObject();
+	const cJSON *m;
+
+	cJSON_ArrayForEach(m, request)
+	{
+		if (strcmp(m->string, left_out[0]) == 0 || strcmp(m->string, left_out[1]) == 0)
+			continue;
+		if (names_only)
+			cJSON_AddStringToObject(detail, m->string, "(too long to record)");
+		else
+			cJSON_AddItemToObject(detail, m->string, cJSON_Duplicate(m, 1));
+	}
+	return detail;
+}
+
+int
+ops_audit(struct ops_call *c, const char *subject, const cJSON *detail, struct err *e)
+{
+	struct store_audit au = {.when_us = c->now.wall_us, .uid = (uint32_t)c->peer->uid};
+	char actor[STORE_AUDIT_WORD_MAX + 1] = {0};
+	char *text = malloc(STORE_AUDIT_DETAIL_MAX);
+	cJSON *own = NULL;
+	size_t len = 0;
+	int rc = -1;
+
+	if (text == NULL || span_copy(c->subject, sizeof(c->subject), span_of(subject)) != 0) {
+		err_set(e, ERR_SYSTEM, "cannot make the audit record");
+		goto out;
+	}
+	for (int names_only = 0; names_only < 2 && len == 0; names_only++) {
+		if (detail == NULL) {
+			cJSON_Delete(own);
+			own = detail_of(c->request, names_only);
+		}
+		len = json_print(detail != NULL ? detail : own, text, STORE_AUDIT_DETAIL_MAX);
+	}
+	if (len == 0) {
+		err_set(e, ERR_INTERNAL, "the audit record does not fit");
+		goto out;
+	}
+	actor_name(c->peer->uid, actor, sizeof(actor));
+	au.actor = span_of(actor);
+	au.op = span_of(c->op->name);
+	au.subject = span_of(c->subject);
+	au.detail = (struct span){text, len};
+	if (store_audit_append(c->ops->store, &au, e) != 0)
+		goto out;
+	c->changed = 1;
+	rc = 0;
+out:
+	cJSON_Delete(own);
+	free(text);
+	return rc;
+}
+
+/* ---- running ---- */
+
+static int
+in_batch(void *cookie, struct err *e)
+{
+	struct ops_call *c = cookie;
+
+	return c->op->run(c, e);
+}
+
+/* What follows from a committed change in memory. */
+static void
+committed(struct ops_call *c)
+{
+	struct peppers *old = *c->ops->peppers;
+
+	log_event(
+	    LOG_LVL_INFO, c->op->name, "subject", c->subject, "uid", LOG_NUM(c->peer->uid), NULL);
+	if (c->fresh_peppers == NULL)
+		return;
+	*c->ops->peppers = c->fresh_peppers;
+	c->fresh_peppers = NULL;
+	decide_set_peppers(c->ops->decide, *c->ops->peppers);
+	peppers_free(&old);
+}
+
+static int
+run_write(struct ops_call *c, struct err *e)
+{
+	int rc;
+
+	if (c->ops->low_space && (c->op->flags & OPS_URGENT) == 0)
+		return err_set(e, ERR_FULL,
+		    "the disk of the store is almost full: only disable and revoke are done; free "
+		    "some space");
+	rc = store_batch(c->ops->store, in_batch, c, e);
+	/* Before anything is decided again, and also when it failed: it costs one read a plan. */
+	decide_forget_plans(c->ops->decide);
+	if (rc != 0) {
+		c->changed = 0;
+		peppers_free(&c->fresh_peppers);
+		return -1;
+	}
+	if (c->changed)
+		committed(c);
+	return 0;
+}
+
+static int
+run(struct ops_call *c, struct err *e)
+{
+	const struct config *config = c->ops->config;
+	const char *name;
+
+	if ((name = json_str(c->request, "op", e)) == NULL)
+		return e->code != ERR_NONE ? -1
+					   : err_set(e, ERR_USAGE, "the request names no \"op\"");
+	if ((c->op = find_op(name)) == NULL)
+		return err_set(e, ERR_USAGE, "there is no operation \"%.40s\"", name);
+	if (json_only(c->request, c->op->members, e) != 0) {
+		e->code = ERR_USAGE;
+		return err_wrap(e, "%s", c->op->name);
+	}
+	if (c->ops->times(c->ops->cookie, &c->now) != 0)
+		return err_set(e, ERR_SYSTEM, "cannot tell the time");
+	if (decide_configure(c->ops->decide, config->key_prefix, config->default_plan, e) != 0)
+		return -1;
+	return (c->op->flags & OPS_WRITES) != 0 ? run_write(c, e) : c->op->run(c, e);
+}
+
+/* ---- replies ---- */
+
+static void
+write_reply(const cJSON *o, struct wbuf *reply)
+{
+	size_t len = json_print(o, (char *)reply->p + reply->len, reply->cap - reply->len);
+
+	if (len == 0)
+		reply->overflow = 1;
+	reply->len += len;
+}
+
+static void
+reply_error(const struct err *why, struct wbuf *reply)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddFalseToObject(o, "ok");
+	cJSON_AddStringToObject(o, "error", err_name(why->code));
+	json_add_span(o, "message", span_of(why->msg));
+	write_reply(o, reply);
+	cJSON_Delete(o);
+}
+
+/* Takes ${result}. */
+static void
+reply_result(cJSON *result, struct wbuf *reply)
+{
+	static const struct err too_large = {
+	    ERR_INTERNAL, "the reply does not fit into a message; what was asked for is done"};
+	cJSON *o = cJSON_CreateObject();
+	size_t before = reply->len;
+
+	cJSON_AddTrueToObject(o, "ok");
+	if (!cJSON_AddItemToObject(o, "result", result))
+		cJSON_Delete(result);
+	write_reply(o, reply);
+	cJSON_Delete(o);
+	if (reply->overflow) {
+		reply->overflow = 0;
+		reply->len = before;
+		reply_error(&too_large, reply);
+	}
+}
+
+void
+ops_run(struct ops *ops, const struct ops_peer *peer, struct span request, struct wbuf *reply,
+    int *changed)
+{
+	struct ops_call c = {.ops = ops, .peer = peer};
+	struct err e = {0};
+	cJSON *parsed = NULL;
+	int rc = -1;
+
+	*changed = 0;
+	if (!peer->may_admin)
+		err_set(&e, ERR_DENIED,
+		    "uid %u may not administer keys; run this as root or as the service's user",
+		    (unsigned)peer->uid);
+	else if ((parsed = json_parse_object(request, &e)) != NULL &&
+		 (c.result = cJSON_CreateObject()) != NULL) {
+		c.request = parsed;
+		rc = run(&c, &e);
+	}
+	if (rc == 0) {
+		*changed = c.changed;
+		reply_result(c.result, reply);
+	} else {
+		if (e.code == ERR_NONE)
+			err_set(&e, ERR_SYSTEM, "out of memory");
+		reply_error(&e, reply);
+		cJSON_Delete(c.result);
+	}
+	cJSON_Delete(parsed);
+}

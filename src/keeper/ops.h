@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef KEEPER_OPS_H_
+#define KEEPER_OPS_H_
+
+/*
+ * The admin operations: JSON in, JSON out.  One table (name, who may, handler); the keeper's loop
+ * and the tool working alone call the same function, so that both ways do the same.
+ *
+ * Request:  {"op":"key.create", ...}
+ * Reply:    {"ok":true,"result":{...}} or {"ok":false,"error":"not_found","message":"..."}
+ *
+ * A change is complete and committed when ops_run returns, but durable only after a store_flush:
+ * *changed tells the caller to hold the reply back until one has passed.  Lists are paged: at most
+ * OPS_PAGE_MAX records looked at a call, "next" in the result is the cursor to pass as "after".
+ */
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/span.h"
+#include "config/config.h"
+#include "keeper/decide.h"
+#include "keeper/peppers.h"
+#include "store/store.h"
+
+#define OPS_PAGE_MAX 200
+
+struct ops {
+	struct store *store;
+	struct decide *decide;
+	struct peppers **peppers; /* pepper.reload replaces it */
+	const struct config *config;
+	int (*times)(void *cookie, struct decide_times *); /* now */
+	void *cookie;
+	int low_space; /* changes that can wait are refused */
+};
+
+/* Who asks: from SO_PEERCRED, or the tool's own uid. */
+struct ops_peer {
+	uid_t uid;
+	pid_t pid;
+	int may_admin;
+};
+
+/* Always writes a complete reply message text into ${reply} (JSON); never fails. The request's
+ * memory may hold a key: wiped by the caller. */
+void ops_run(
+    struct ops *, const struct ops_peer *, struct span request, struct wbuf *reply, int *changed);
+
+#endif /* !KEEPER_OPS_H_ */

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef KEEPER_OPS_CALL_H_
+#define KEEPER_OPS_CALL_H_
+
+/* Between ops.c, which runs an operation, and the files that hold them (ops_*.c).  Nobody else
+ * includes it. */
+
+#include "base/json.h"
+#include "keeper/ops.h"
+
+/* Room for JSON in a reply: lists end a page before it. */
+#define OPS_REPLY_BYTES 100000
+
+struct ops_call;
+
+struct ops_op {
+	const char *name;
+	unsigned flags;
+	int (*run)(struct ops_call *, struct err *); /* in a batch when it writes; 0 or -1 */
+	const char *const *members;		     /* of the request, NULL at the end */
+};
+
+#define OPS_WRITES 1
+#define OPS_URGENT 2 /* a write that is done although space is low: it takes rights away */
+
+/* One request on its way. */
+struct ops_call {
+	struct ops *ops;
+	const struct ops_peer *peer;
+	const struct ops_op *op;
+	const cJSON *request;
+	cJSON *result; /* an object, empty at first */
+	struct decide_times now;
+	int changed; /* set by ops_audit */
+	char subject[STORE_AUDIT_WORD_MAX + 1];
+	struct peppers *fresh_peppers; /* to be used once the batch is committed */
+};
+
+/*
+ * The audit record of this change, in the same batch: every operation that changed something calls
+ * it, once.
+ * ${detail} NULL: the request's members but op, id and name.
+ */
+int ops_audit(struct ops_call *, const char *subject, const cJSON *detail, struct err *)
+    __attribute__((warn_unused_result));
+
+/* A string that must be there and not empty; NULL and ${e}. */
+const char *ops_need(const struct ops_call *, const char *member, struct err *);
+
+/* Whole seconds, rounded up; and a window as text and as seconds. */
+int64_t ops_seconds(int64_t us);
+void ops_add_window(cJSON *, int64_t window_us);
+
+/* ops_record.c: a key's record as JSON and back. */
+
+struct ops_draft {
+	struct keyrec rec; /* borrows from the rest and from the request */
+	uint8_t digest[STORE_DIGEST_LEN];
+	uint8_t stored[KEYREC_MAX];
+	uint8_t nets[KEYREC_NETS_MAX * 17];
+	char meta[KEYREC_META_MAX + 1];
+};
+
+/* All public members of a record into ${o}. */
+void ops_record_json(const struct keyrec *, int64_t now_us, cJSON *o);
+/* No less than the bytes that it will take as JSON. */
+size_t ops_record_bytes(const struct keyrec *);
+/*
+ * Put the request's members into the record; null clears.  The result has passed keyrec_check.  1
+ * when there was one, 0 when none, -1.
+ */
+int ops_record_apply(struct ops_call *, struct ops_draft *, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ops_key.c */
+int ops_key_create(struct ops_call *, struct err *);
+int ops_key_set(struct ops_call *, struct err *);
+int ops_key_disable(struct ops_call *, struct err *);
+int ops_key_enable(struct ops_call *, struct err *);
+int ops_key_revoke(struct ops_call *, struct err *);
+
+/* ops_look.c */
+int ops_look_list(struct ops_call *, struct err *);
+int ops_look_show(struct ops_call *, struct err *);
+int ops_look_check(struct ops_call *, struct err *);
+/* The key that "id" names into ${draft}; 0, or -1 with ERR_NOT_FOUND among others. */
+int ops_look_up(struct ops_call *, struct ops_draft *, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ops_plan.c */
+int ops_plan_set(struct ops_call *, struct err *);
+int ops_plan_list(struct ops_call *, struct err *);
+int ops_plan_show(struct ops_call *, struct err *);
+int ops_plan_remove(struct ops_call *, struct err *);
+
+/* ops_misc.c */
+int ops_misc_ping(struct ops_call *, struct err *);
+int ops_misc_pepper_list(struct ops_call *, struct err *);
+int ops_misc_pepper_reload(struct ops_call *, struct err *);
+int ops_misc_audit_list(struct ops_call *, struct err *);
+int ops_misc_db_stat(struct ops_call *, struct err *);
+
+#endif /* !KEEPER_OPS_CALL_H_ */

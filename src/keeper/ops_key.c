@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Operations that change keys: create, set, disable, enable, revoke.
+ *
+ * Run inside a batch by ops.c.
+ *
+ * Invariants: a key is in a reply once, when it is made, and nowhere else; a revocation is never
+ * undone; what leaves everything as it was succeeds and leaves no audit record.
+ */
+
+#include <stdlib.h>
+
+#include "keeper/ops_call.h"
+
+#include "base/secret.h"
+
+static struct ops_draft *
+draft_new(struct err *e)
+{
+	struct ops_draft *d = calloc(1, sizeof(*d));
+
+	if (d == NULL)
+		err_set(e, ERR_SYSTEM, "out of memory");
+	return d;
+}
+
+static void
+draft_free(struct ops_draft *d)
+{
+	if (d != NULL)
+		secret_wipe(d->digest, sizeof(d->digest));
+	free(d);
+}
+
+static int
+choose_env(const struct ops_call *c, struct keyrec *rec, struct err *e)
+{
+	const char *s = json_str(c->request, "env", e);
+	int env = TOKEN_LIVE;
+
+	if (e->code != ERR_NONE)
+		return -1;
+	if (s != NULL && (env = token_env_parse(span_of(s))) < 0)
+		return err_set(e, ERR_INPUT, "\"env\" must be \"live\" or \"test\"");
+	rec->env = (enum token_env)env;
+	return 0;
+}
+
+/* A fresh key (the caller wipes it), its visible start, its id and its digest. */
+static int
+make_key(const struct ops_call *c, struct ops_draft *d, char key[TOKEN_MAX + 1],
+    char start[TOKEN_START_MAX + 1], struct err *e)
+{
+	struct peppers *p = *c->ops->peppers;
+
+	if (p == NULL || peppers_count(p) == 0)
+		return err_set(
+		    e, ERR_UNAVAILABLE, "there is no pepper yet; run: apikey pepper add");
+	if (token_generate(c->ops->config->key_prefix, d->rec.env, key, e) != 0 ||
+	    token_id_generate(d->rec.id, e) != 0)
+		return -1;
+	token_start(span_of(key), start);
+	d->rec.start = span_of(start);
+	d->rec.pepper = peppers_version(p, 0);
+	if (peppers_digest(p, 0, span_of(key), d->digest) != 0)
+		return err_set(e, ERR_SYSTEM, "cannot make the digest of the key");
+	return 0;
+}
+
+int
+ops_key_create(struct ops_call *c, struct err *e)
+{
+	char key[TOKEN_MAX + 1] = "", start[TOKEN_START_MAX + 1] = "";
+	struct ops_draft *d;
+	int rc = -1;
+
+	if (ops_need(c, "owner", e) == NULL || (d = draft_new(e)) == NULL)
+		return -1;
+	d->rec.state = KEYREC_ACTIVE;
+	d->rec.created_us = d->rec.changed_us = c->now.wall_us;
+	if (choose_env(c, &d->rec, e) != 0 || make_key(c, d, key, start, e) != 0 ||
+	    ops_record_apply(c, d, e) < 0)
+		goto out;
+	if (store_key_insert(c->ops->store, d->digest, &d->rec, e) != 0 ||
+	    ops_audit(c, d->rec.id, NULL, e) != 0)
+		goto out;
+	ops_record_json(&d->rec, c->now.wall_us, c->result);
+	if (cJSON_AddStringToObject(c->result, "key", key) == NULL) {
+		err_set(e, ERR_SYSTEM, "out of memory");
+		goto out;
+	}
+	rc = 0;
+out:
+	secret_wipe(key, sizeof(key));
+	draft_free(d);
+	return rc;
+}
+
+int
+ops_key_set(struct ops_call *c, struct err *e)
+{
+	struct ops_draft *d = draft_new(e);
+	int given, rc = -1;
+
+	if (d == NULL || ops_look_up(c, d, e) != 0)
+		goto out;
+	if (d->rec.state == KEYREC_REVOKED) {
+		err_set(e, ERR_CONFLICT,
+		    "key %s is revoked, and revocation is final; create a new key", d->rec.id);
+		goto out;
+	}
+	if ((given = ops_record_apply(c, d, e)) < 0)
+		goto out;
+	if (given == 0) {
+		err_set(e, ERR_USAGE, "key.set needs at least one thing to set");
+		goto out;
+	}
+	d->rec.changed_us = c->now.wall_us;
+	if (store_key_update(c->ops->store, d->digest, &d->rec, e) != 0 ||
+	    ops_audit(c, d->rec.id, NULL, e) != 0)
+		goto out;
+	ops_record_json(&d->rec, c->now.wall_us, c->result);
+	rc = 0;
+out:
+	draft_free(d);
+	return rc;
+}
+
+static int
+revoke(const struct ops_call *c, struct keyrec *rec, struct err *e)
+{
+	const char *reason = json_str(c->request, "reason", e);
+
+	if (e->code != ERR_NONE)
+		return -1;
+	rec->reason = span_of(reason);
+	rec->revoked_us = c->now.wall_us;
+	return 0;
+}
+
+/* Bring a key into a state; one that is in it already stays as it is. */
+static int
+change_state(struct ops_call *c, enum keyrec_state state, struct err *e)
+{
+	struct ops_draft *d = draft_new(e);
+	int rc = -1;
+
+	if (d == NULL || ops_look_up(c, d, e) != 0)
+		goto out;
+	if (d->rec.state != state) {
+		if (d->rec.state == KEYREC_REVOKED) {
+			err_set(e, ERR_CONFLICT,
+			    "key %s is revoked, and revocation is final; create a new key",
+			    d->rec.id);
+			goto out;
+		}
+		if (state == KEYREC_REVOKED && revoke(c, &d->rec, e) != 0)
+			goto out;
+		d->rec.state = state;
+		d->rec.changed_us = c->now.wall_us;
+		if (keyrec_check(&d->rec, e) != 0 ||
+		    store_key_update(c->ops->store, d->digest, &d->rec, e) != 0 ||
+		    ops_audit(c, d->rec.id, NULL, e) != 0)
+			goto out;
+	}
+	ops_record_json(&d->rec, c->now.wall_us, c->result);
+	rc = 0;
+out:
+	draft_free(d);
+	return rc;
+}
+
+int
+ops_key_disable(struct ops_call *c, struct err *e)
+{
+	return change_state(c, KEYREC_DISABLED, e);
+}
+
+int
+ops_key_enable(struct ops_call *c, struct err *e)
+{
+	return change_state(c, KEYREC_ACTIVE, e);
+}
+
+int
+ops_key_revoke(struct ops_call *c, struct err *e)
+{
+	return change_state(c, KEYREC_REVOKED, e);
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Operations that look at keys: list, show, check.
+ *
+ * They write nothing.  A list looks at no more than OPS_PAGE_MAX records and stays below
+ * OPS_REPLY_BYTES, so that the checks which wait behind it wait no more than a few milliseconds.
+ *
+ * Invariants: an id that is not of the form of one is never repeated in a message (somebody may
+ * have pasted a key); the key of key.check is in no reply.
+ */
+
+#include <stdlib.h>
+
+#include "keeper/ops_call.h"
+
+#include "base/clock.h"
+#include "base/secret.h"
+
+int
+ops_look_up(struct ops_call *c, struct ops_draft *d, struct err *e)
+{
+	const char *id = ops_need(c, "id", e);
+	int rc;
+
+	if (id == NULL)
+		return -1;
+	if (!token_id_ok(span_of(id)))
+		return err_set(e, ERR_INPUT,
+		    "that is not the id of a key: an id is key_ and 16 letters or digits");
+	if ((rc = store_key_find(c->ops->store, span_of(id), d->digest, e)) < 0)
+		return -1;
+	if (rc == 0)
+		return err_set(e, ERR_NOT_FOUND, "there is no key %s", id);
+	if ((rc = store_key_get(c->ops->store, d->digest, d->stored, &d->rec, e)) < 0)
+		return -1;
+	return rc == 1
+		   ? 0
+		   : err_set(e, ERR_CORRUPT, "the index names key %s, but there is no record", id);
+}
+
+/* ---- list ---- */
+
+struct listing {
+	struct ops_call *call;
+	cJSON *keys;
+	const char *member, *plan, *state, *owner;
+	int env, never_expires, exposed; /* -1: any */
+	int64_t expiring_us;		 /* 0: any */
+	size_t looked_at, found, max, bytes;
+	char last[TOKEN_ID_LEN + 1];
+};
+
+static int
+matches(const struct listing *l, const struct keyrec *rec)
+{
+	int64_t now_us = l->call->now.wall_us;
+
+	if (l->owner != NULL && !span_is(rec->owner, l->owner))
+		return 0;
+	if (l->member != NULL && !span_is(rec->member, l->member))
+		return 0;
+	if (l->plan != NULL && !span_is(rec->plan, l->plan))
+		return 0;
+	if (l->state != NULL && strcmp(keyrec_state_at(rec, now_us), l->state) != 0)
+		return 0;
+	if (l->env >= 0 && (int)rec->env != l->env)
+		return 0;
+	if (l->never_expires >= 0 && (rec->expires_us == 0) != l->never_expires)
+		return 0;
+	if (l->exposed >= 0 && (rec->exposed_us != 0) != l->exposed)
+		return 0;
+	if (l->expiring_us != 0 &&
+	    (rec->expires_us <= now_us || rec->expires_us - now_us > l->expiring_us))
+		return 0;
+	return 1;
+}
+
+static int
+list_one(
+    void *cookie, const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec *rec, struct err *e)
+{
+	struct listing *l = cookie;
+	size_t bytes;
+	cJSON *o;
+
+	(void)digest;
+	if (l->looked_at == OPS_PAGE_MAX || l->found == l->max)
+		return 1;
+	if (matches(l, rec)) {
+		bytes = ops_record_bytes(rec);
+		if (l->found > 0 && l->bytes + bytes > OPS_REPLY_BYTES)
+			return 1;
+		if ((o = cJSON_CreateObject()) == NULL)
+			return err_set(e, ERR_SYSTEM, "out of memory");
+		ops_record_json(rec, l->call->now.wall_us, o);
+		cJSON_AddItemToArray(l->keys, o);
+		l->bytes += bytes;
+		l->found++;
+	}
+	l->looked_at++;
+	memcpy(l->last, rec->id, sizeof(l->last));
+	return 0;
+}
+
+static int
+choice(const cJSON *request, const char *name, const char *const *names, int *out, struct err *e)
+{
+	const char *s = json_str(request, name, e);
+
+	*out = -1;
+	if (s == NULL)
+		return e->code == ERR_NONE ? 0 : -1;
+	for (int i = 0; names[i] != NULL; i++) {
+		if (strcmp(s, names[i]) == 0) {
+			*out = i;
+			return 0;
+		}
+	}
+	return err_set(e, ERR_INPUT, "\"%s\" has none of its possible values", name);
+}
+
+static int
+read_filters(struct listing *l, const char **after, struct err *e)
+{
+	static const char *const states[] = {
+	    "active", "disabled", "revoked", "expired", "pending", NULL};
+	static const char *const envs[] = {"live", "test", NULL};
+	const cJSON *q = l->call->request;
+	int state;
+
+	l->owner = json_str(q, "owner", e);
+	l->member = json_str(q, "member", e);
+	l->plan = json_str(q, "plan", e);
+	l->never_expires = json_bool(q, "never_expires", -1, e);
+	l->exposed = json_bool(q, "exposed", -1, e);
+	l->expiring_us =
+	    json_int(q, "expiring", 0, 1, INT64_C(100) * 366 * 86400, e) * CLOCK_SECOND;
+	l->max = (size_t)json_int(q, "max", OPS_PAGE_MAX, 1, OPS_PAGE_MAX, e);
+	*after = json_str(q, "after", e);
+	if (e->code != ERR_NONE || choice(q, "state", states, &state, e) != 0 ||
+	    choice(q, "env", envs, &l->env, e) != 0)
+		return -1;
+	l->state = state >= 0 ? states[state] : NULL;
+	if (*after != NULL && (*after)[0] != '\0' && !token_id_ok(span_of(*after)))
+		return err_set(e, ERR_INPUT, "\"after\" must be the id of a key");
+	return 0;
+}
+
+int
+ops_look_list(struct ops_call *c, struct err *e)
+{
+	struct listing l = {.call = c};
+	const char *after;
+	int rc;
+
+	if (read_filters(&l, &after, e) != 0)
+		return -1;
+	if ((l.keys = cJSON_AddArrayToObject(c->result, "keys")) == NULL)
+		return err_set(e, ERR_SYSTEM, "out of memory");
+	if (l.owner != NULL)
+		rc = store_owner_walk(
+		    c->ops->store, span_of(l.owner), span_of(after), list_one, &l, e);
+	else
+		rc = store_keys_walk(c->ops->store, span_of(after), list_one, &l, e);
+	if (rc < 0)
+		return -1;
+	if (rc == 1)
+		cJSON_AddStringToObject(c->result, "next", l.last);
+	else
+		cJSON_AddNullToObject(c->result, "next");
+	return 0;
+}
+
+/* ---- show ---- */
+
+static void
+add_usage(cJSON *result, const struct decide_usage *u)
+{
+	cJSON *list = cJSON_AddArrayToObject(result, "limits");
+
+	for (size_t i = 0; i < u->plan.nlimits; i++) {
+		const struct plan_limit *l = &u->plan.limits[i];
+		cJSON *o = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(o, "name", l->name);
+		cJSON_AddNumberToObject(o, "limit", (double)l->max_units);
+		ops_add_window(o, l->window_us);
+		cJSON_AddNumberToObject(o, "used", (double)u->at[i].used);
+		cJSON_AddNumberToObject(o, "remaining", (double)u->at[i].remaining);
+		cJSON_AddNumberToObject(o, "reset", (double)ops_seconds(u->at[i].more_us));
+		cJSON_AddBoolToObject(o, "dry_run", l->dry_run);
+		cJSON_AddItemToArray(list, o);
+	}
+}
+
+int
+ops_look_show(struct ops_call *c, struct err *e)
+{
+	struct ops_draft *d = calloc(1, sizeof(*d));
+	struct decide_usage usage;
+	int rc = -1;
+
+	if (d == NULL)
+		return err_set(e, ERR_SYSTEM, "out of memory");
+	if (ops_look_up(c, d, e) != 0 ||
+	    decide_usage(c->ops->decide, &d->rec, &c->now, &usage, e) < 0)
+		goto out;
+	ops_record_json(&d->rec, c->now.wall_us, c->result);
+	add_usage(c->result, &usage);
+	rc = 0;
+out:
+	secret_wipe(d->digest, sizeof(d->digest));
+	free(d);
+	return rc;
+}
+
+/* ---- check ---- */
+
+/* "scopes" as a string or an array of them, into ${mem}. */
+static int
+needed_scopes(const cJSON *request, struct wbuf *w, struct span *out, struct err *e)
+{
+	const cJSON *m = cJSON_GetObjectItemCaseSensitive(request, "scopes"), *item;
+
+	if (m == NULL || cJSON_IsNull(m))
+		return 0;
+	if (cJSON_IsString(m))
+		wbuf_str(w, m->valuestring);
+	else if (!cJSON_IsArray(m))
+		return err_set(e, ERR_INPUT, "\"scopes\" must be a string or an array of strings");
+	cJSON_ArrayForEach(item, m)
+	{
+		if (!cJSON_IsString(item))
+			return err_set(
+			    e, ERR_INPUT, "\"scopes\" must be a string or an array of strings");
+		if (w->len > 0)
+			wbuf_u8(w, ' ');
+		wbuf_str(w, item->valuestring);
+	}
+	*out = wbuf_view(w);
+	if (w->overflow || !scope_needed_list_ok(*out))
+		return err_set(e, ERR_INPUT, "\"scopes\" names something that no route can need");
+	return 0;
+}
+
+/* A text of the request, bounded as on the wire. */
+static int
+bounded(const cJSON *request, const char *name, size_t max, struct span *out, struct err *e)
+{
+	*out = span_of(json_str(request, name, e));
+	if (e->code != ERR_NONE)
+		return -1;
+	return out->len <= max
+		   ? 0
+		   : err_set(e, ERR_INPUT, "\"%s\" is longer than %zu bytes", name, max);
+}
+
+static int
+read_check(const struct ops_call *c, struct wire_check *q, struct wbuf *scopes, struct err *e)
+{
+	const cJSON *r = c->request;
+	struct span ip, uri;
+
+	if (ops_need(c, "key", e) == NULL ||
+	    bounded(r, "key", WIRE_CREDENTIAL_MAX, &q->credential, e) != 0 ||
+	    bounded(r, "uri", WIRE_CHECK_MAX, &uri, e) != 0 ||
+	    bounded(r, "method", WIRE_METHOD_MAX, &q->method, e) != 0 ||
+	    bounded(r, "ip", NETADDR_TEXT_MAX, &ip, e) != 0 ||
+	    bounded(r, "referrer", WIRE_REFERRER_MAX, &q->referrer, e) != 0 ||
+	    bounded(r, "app", WIRE_APP_MAX, &q->app, e) != 0 ||
+	    needed_scopes(r, scopes, &q->needed_scopes, e) != 0)
+		return -1;
+	q->cost = (uint32_t)json_int(r, "cost", 1, 0, LIMIT_COST_MAX, e);
+	if (e->code != ERR_NONE)
+		return -1;
+	if (ip.len > 0 && netaddr_parse(ip, &q->addr) != 0)
+		return err_set(e, ERR_INPUT, "\"ip\" is not an address");
+	q->has_addr = ip.len > 0;
+	return 0;
+}
+
+static void
+add_step(void *cookie, const char *step, int passed, const char *detail)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(o, "step", step);
+	cJSON_AddBoolToObject(o, "passed", passed);
+	if (detail != NULL)
+		cJSON_AddStringToObject(o, "detail", detail);
+	else
+		cJSON_AddNullToObject(o, "detail");
+	cJSON_AddItemToArray(cookie, o);
+}
+
+static void
+add_identity(cJSON *o, const struct wire_answer *a)
+{
+	if (a->id.len == 0)
+		return;
+	json_add_span(o, "id", a->id);
+	json_add_span(o, "owner", a->owner);
+	json_add_span(o, "plan", a->plan);
+}
+
+static void
+add_figures(cJSON *result, const struct wire_answer *a)
+{
+	cJSON *list = cJSON_AddArrayToObject(result, "limits");
+
+	for (size_t i = 0; i < a->nlimits; i++) {
+		cJSON *o = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(o, "name", a->limits[i].name);
+		cJSON_AddNumberToObject(o, "limit", (double)a->limits[i].max_units);
+		ops_add_window(o, a->limits[i].window_us);
+		cJSON_AddNumberToObject(o, "remaining", (double)a->limits[i].remaining);
+		cJSON_AddNumberToObject(o, "reset", (double)ops_seconds(a->limits[i].more_us));
+		cJSON_AddItemToArray(list, o);
+	}
+	if (a->verdict != VERDICT_RATE_LIMITED)
+		cJSON_AddNullToObject(result, "retry_after");
+	else
+		cJSON_AddNumberToObject(
+		    result, "retry_after", a->retry_us < 0 ? -1 : (double)ops_seconds(a->retry_us));
+}
+
+static void
+add_or_null(cJSON *o, const char *name, const char *s)
+{
+	if (s != NULL)
+		cJSON_AddStringToObject(o, name, s);
+	else
+		cJSON_AddNullToObject(o, name);
+}
+
+int
+ops_look_check(struct ops_call *c, struct err *e)
+{
+	char mem[SCOPE_LIST_MAX];
+	const struct verdict_info *v;
+	struct wire_check q = {0};
+	struct wire_answer a;
+	struct wbuf scopes;
+	cJSON *steps;
+	int rc = -1;
+
+	wbuf_init(&scopes, mem, sizeof(mem));
+	if (read_check(c, &q, &scopes, e) != 0)
+		return -1;
+	if ((steps = cJSON_CreateArray()) == NULL)
+		return err_set(e, ERR_SYSTEM, "out of memory");
+	if (decide_explain(c->ops->decide, &q, &c->now, &a, add_step, steps, e) != 0)
+		goto out;
+	v = verdict_info(a.verdict);
+	cJSON_AddStringToObject(c->result, "code", v->code);
+	cJSON_AddNumberToObject(c->result, "status", v->status);
+	add_or_null(c->result, "title", v->title);
+	add_or_null(c->result, "detail", v->detail);
+	add_identity(c->result, &a);
+	cJSON_AddItemToObject(c->result, "steps", steps);
+	steps = NULL;
+	add_figures(c->result, &a);
+	rc = 0;
+out:
+	cJSON_Delete(steps);
+	return rc;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Operations on plans: set (make or replace), list, show, remove.
+ *
+ * Run by ops.c; set and remove inside a batch.  The logs of limits are not touched: they follow a
+ * plan's new figures by themselves.
+ *
+ * Invariant: a plan that keys use cannot be removed.
+ */
+
+#include "keeper/ops_call.h"
+
+#include "base/clock.h"
+
+#define PLAN_JSON_BYTES 2048 /* more than any plan takes */
+
+/* A plan as JSON into ${o}: 0 or -1. */
+static int
+plan_json(struct ops_call *c, const struct plan *p, cJSON *o, struct err *e)
+{
+	uint64_t users = 0;
+	cJSON *limits;
+
+	if (store_plan_users(c->ops->store, span_of(p->name), &users, e) != 0)
+		return -1;
+	cJSON_AddStringToObject(o, "name", p->name);
+	cJSON_AddStringToObject(o, "per", p->per == PLAN_PER_OWNER ? "owner" : "key");
+	limits = cJSON_AddArrayToObject(o, "limits");
+	for (size_t i = 0; i < p->nlimits; i++) {
+		cJSON *l = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(l, "name", p->limits[i].name);
+		cJSON_AddNumberToObject(l, "limit", (double)p->limits[i].max_units);
+		ops_add_window(l, p->limits[i].window_us);
+		cJSON_AddBoolToObject(l, "dry_run", p->limits[i].dry_run);
+		cJSON_AddItemToArray(limits, l);
+	}
+	json_add_time(o, "created", p->created_us);
+	json_add_time(o, "changed", p->changed_us);
+	cJSON_AddNumberToObject(o, "keys", (double)users);
+	return 0;
+}
+
+/* The plan that "name" names: 1, 0, -1; the name is in ${p} in any case but -1. */
+static int
+plan_named(struct ops_call *c, struct plan *p, struct err *e)
+{
+	const char *name = ops_need(c, "name", e);
+	int rc;
+
+	if (name == NULL)
+		return -1;
+	*p = (struct plan){0};
+	if (span_copy(p->name, sizeof(p->name), span_of(name)) != 0)
+		return err_set(
+		    e, ERR_INPUT, "the name of a plan has at most %d bytes", PLAN_NAME_MAX);
+	if ((rc = store_plan_get(c->ops->store, span_of(name), p, e)) == 0 &&
+	    span_copy(p->name, sizeof(p->name), span_of(name)) != 0)
+		return -1;
+	return rc;
+}
+
+static int
+no_such_plan(const struct plan *p, struct err *e)
+{
+	return err_set(e, ERR_NOT_FOUND,
+	    "there is no plan \"%s\"; apikey plan list shows those there are", p->name);
+}
+
+static int
+read_limit(const cJSON *o, struct plan_limit *l, struct err *e)
+{
+	static const char *const known[] = {"name", "units", "window", NULL};
+	const char *name, *window;
+
+	*l = (struct plan_limit){0};
+	if (!cJSON_IsObject(o))
+		return err_set(e, ERR_INPUT, "\"limits\" must be an array of objects");
+	if (json_only(o, known, e) != 0) {
+		e->code = ERR_USAGE;
+		return err_wrap(e, "plan.set: \"limits\"");
+	}
+	name = json_str(o, "name", e);
+	window = json_str(o, "window", e);
+	l->max_units = (uint64_t)json_int(o, "units", 0, 1, (int64_t)LIMIT_UNITS_MAX, e);
+	if (e->code != ERR_NONE)
+		return -1;
+	if (name == NULL || window == NULL || l->max_units == 0)
+		return err_set(e, ERR_USAGE, "a limit needs \"name\", \"units\" and \"window\"");
+	if (span_copy(l->name, sizeof(l->name), span_of(name)) != 0)
+		return err_set(
+		    e, ERR_INPUT, "the name of a limit has at most %d bytes", LIMIT_NAME_MAX);
+	if (clock_duration_parse(window, &l->window_us) != 0)
+		return err_set(e, ERR_INPUT,
+		    "limit \"%s\": \"window\" must be a duration such as 60s or 1d", l->name);
+	return 0;
+}
+
+static int
+read_plan(struct ops_call *c, struct plan *p, struct err *e)
+{
+	const char *per = json_str(c->request, "per", e);
+	int dry_run = json_bool(c->request, "dry_run", 0, e);
+	const cJSON *limits = json_array(c->request, "limits", e), *item;
+
+	if (e->code != ERR_NONE)
+		return -1;
+	if (per != NULL && strcmp(per, "key") != 0 && strcmp(per, "owner") != 0)
+		return err_set(e, ERR_INPUT, "\"per\" must be \"key\" or \"owner\"");
+	p->per = per != NULL && strcmp(per, "owner") == 0 ? PLAN_PER_OWNER : PLAN_PER_KEY;
+	p->nlimits = 0;
+	cJSON_ArrayForEach(item, limits)
+	{
+		if (p->nlimits == PLAN_LIMITS_MAX)
+			return err_set(
+			    e, ERR_INPUT, "a plan has at most %d limits", PLAN_LIMITS_MAX);
+		if (read_limit(item, &p->limits[p->nlimits], e) != 0)
+			return -1;
+		p->limits[p->nlimits++].dry_run = dry_run;
+	}
+	return plan_check(p, e);
+}
+
+int
+ops_plan_set(struct ops_call *c, struct err *e)
+{
+	struct plan p;
+	int rc = plan_named(c, &p, e);
+
+	if (rc < 0)
+		return -1;
+	if (rc == 0)
+		p.created_us = c->now.wall_us;
+	p.changed_us = c->now.wall_us;
+	if (read_plan(c, &p, e) != 0 || store_plan_put(c->ops->store, &p, e) != 0 ||
+	    ops_audit(c, p.name, NULL, e) != 0)
+		return -1;
+	return plan_json(c, &p, c->result, e);
+}
+
+int
+ops_plan_show(struct ops_call *c, struct err *e)
+{
+	struct plan p;
+	int rc = plan_named(c, &p, e);
+
+	if (rc <= 0)
+		return rc < 0 ? -1 : no_such_plan(&p, e);
+	return plan_json(c, &p, c->result, e);
+}
+
+int
+ops_plan_remove(struct ops_call *c, struct err *e)
+{
+	uint64_t users = 0;
+	struct plan p;
+	int rc = plan_named(c, &p, e);
+
+	if (rc <= 0)
+		return rc < 0 ? -1 : no_such_plan(&p, e);
+	if (store_plan_users(c->ops->store, span_of(p.name), &users, e) != 0)
+		return -1;
+	if (users > 0)
+		return err_set(e, ERR_CONFLICT,
+		    "%s%llu keys use the plan \"%s\"; give them another one first (apikey list "
+		    "--plan %s)",
+		    users >= STORE_PLAN_USERS_MAX ? "at least " : "", (unsigned long long)users,
+		    p.name, p.name);
+	if (store_plan_del(c->ops->store, span_of(p.name), e) != 0 ||
+	    ops_audit(c, p.name, NULL, e) != 0)
+		return -1;
+	cJSON_AddStringToObject(c->result, "name", p.name);
+	return 0;
+}
+
+/* ---- list ---- */
+
+/* The walk only gathers: the store is asked for the users of each plan after it. */
+struct gathering {
+	const char *after;
+	size_t n;
+	struct plan plans[OPS_REPLY_BYTES / PLAN_JSON_BYTES];
+};
+
+static int
+gather(void *cookie, const struct plan *p, struct err *e)
+{
+	struct gathering *g = cookie;
+
+	(void)e;
+	if (g->after != NULL && strcmp(p->name, g->after) <= 0)
+		return 0;
+	if (g->n == sizeof(g->plans) / sizeof(g->plans[0]))
+		return 1;
+	g->plans[g->n++] = *p;
+	return 0;
+}
+
+int
+ops_plan_list(struct ops_call *c, struct err *e)
+{
+	struct gathering g = {.after = json_str(c->request, "after", e)};
+	cJSON *list;
+	int more;
+
+	if (e->code != ERR_NONE || (more = store_plans_walk(c->ops->store, gather, &g, e)) < 0)
+		return -1;
+	list = cJSON_AddArrayToObject(c->result, "plans");
+	for (size_t i = 0; i < g.n; i++) {
+		cJSON *o = cJSON_CreateObject();
+
+		cJSON_AddItemToArray(list, o);
+		if (plan_json(c, &g.plans[i], o, e) != 0)
+			return -1;
+	}
+	if (more == 1)
+		cJSON_AddStringToObject(c->result, "next", g.plans[g.n - 1].name);
+	else
+		cJSON_AddNullToObject(c->result, "next");
+	return 0;
+}

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The peppers: reading, appending, and the HMACs that are made with them.
+ *
+ * Read by the keeper, or by the tool when it works alone; appended to by the tool (`apikey pepper
+ * add`). Which pepper a key was made under is the key record's business, not this file's.
+ *
+ * Invariants: the text of a pepper is only ever in memory of the secure heap and in the file
+ * itself; it stands in no message; a file that is loose in mode or owner is not used at all; a
+ * pepper that was once in the file is never lost by an append, whenever that is killed.
+ */
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "keeper/peppers.h"
+
+#include "base/random.h"
+#include "base/secret.h"
+
+#define PEPPER_LEN 32
+/* 32 lines and plenty of comment; a power of two, which the secure heap deals in. */
+#define FILE_MAX 8192
+
+struct pepper {
+	uint32_t version;
+	struct digest_hmac *hmac;
+};
+
+struct peppers {
+	size_t n;
+	struct pepper at[PEPPERS_MAX]; /* newest first */
+};
+
+/* The text of a pepper file, and what the file was. */
+struct text {
+	char *p; /* FILE_MAX bytes of secret_alloc, or NULL */
+	size_t len;
+	struct stat st;
+};
+
+static void
+text_release(struct text *t)
+{
+	if (t->p != NULL)
+		secret_free(t->p, FILE_MAX);
+	t->p = NULL;
+}
+
+/*
+ * The owner must be root, us or ${other}.  A systemd credential may be 0440: that is how stat shows
+ * the ACL by which systemd lets the service's user, and only that one, read it.
+ */
+static int
+owner_and_mode_ok(
+    const char *file, const struct stat *st, unsigned other, int credential, struct err *e)
+{
+	unsigned mode = st->st_mode & 07777;
+
+	if (!S_ISREG(st->st_mode))
+		return err_set(e, ERR_DENIED, "pepper file %s is not a regular file", file);
+	if (mode != 0400 && !(credential && mode == 0440))
+		return err_set(e, ERR_DENIED, "pepper file %s has mode %04o; run: chmod 0400 %s",
+		    file, mode, file);
+	if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_uid != (uid_t)other)
+		return err_set(e, ERR_DENIED,
+		    "pepper file %s belongs to uid %u; it must belong to root or to uid %u", file,
+		    (unsigned)st->st_uid, (unsigned)geteuid());
+	return 0;
+}
+
+/* 1 read, 0 there is none, -1.  The caller releases ${t} whatever comes back. */
+static int
+text_read(const char *file, unsigned other, int credential, struct text *t, struct err *e)
+{
+	int fd = -1, rc = -1;
+	ssize_t n;
+
+	*t = (struct text){0};
+	/* O_NONBLOCK: a fifo in its place must not hang us. */
+	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_sys(e, "cannot open the pepper file %s", file);
+	if (fstat(fd, &t->st) != 0) {
+		err_sys(e, "cannot look at the pepper file %s", file);
+		goto out;
+	}
+	if (owner_and_mode_ok(file, &t->st, other, credential, e) != 0)
+		goto out;
+	if ((t->p = secret_alloc(FILE_MAX)) == NULL) {
+		err_set(e, ERR_SYSTEM,
+		    "no memory for the peppers; raise the limit on locked memory (ulimit -l)");
+		goto out;
+	}
+	while ((n = read(fd, t->p + t->len, FILE_MAX - t->len)) > 0) {
+		t->len += (size_t)n;
+		if (t->len == FILE_MAX) {
+			err_set(e, ERR_INPUT, "pepper file %s is larger than %d bytes", file,
+			    FILE_MAX - 1);
+			goto out;
+		}
+	}
+	if (n < 0) {
+		err_sys(e, "cannot read the pepper file %s", file);
+		goto out;
+	}
+	rc = 1;
+out:
+	close(fd);
+	return rc;
+}
+
+/* "<version> <64 hex digits>" -> number and bytes (of PEPPER_LEN, the caller's secret).  0 or -1.
+ */
+static int
+parse_line(struct span line, uint32_t *version, uint8_t *key)
+{
+	unsigned long long v;
+	struct span word, rest = line;
+
+	if (!span_word(&rest, &word) || span_u64(word, UINT32_MAX, &v) != 0 || v == 0)
+		return -1;
+	*version = (uint32_t)v;
+	if (!span_word(&rest, &word) || word.len != (size_t)2 * PEPPER_LEN)
+		return -1;
+	if (digest_unhex(word.p, word.len, key, PEPPER_LEN) != 0)
+		return -1;
+	return span_word(&rest, &word) ? -1 : 0;
+}
+
+/* Put a pepper in its place, newest first. */
+static int
+insert(struct peppers *p, uint32_t version, const uint8_t *key, struct err *e)
+{
+	size_t i, at = 0;
+
+	while (at < p->n && p->at[at].version > version)
+		at++;
+	if (at < p->n && p->at[at].version == version)
+		return err_set(e, ERR_INPUT, "version %u is there twice", (unsigned)version);
+	if (p->n == PEPPERS_MAX)
+		return err_set(e, ERR_INPUT, "more than %d peppers", PEPPERS_MAX);
+	for (i = p->n; i > at; i--)
+		p->at[i] = p->at[i - 1];
+	p->at[at] = (struct pepper){.version = version};
+	p->n++;
+	if ((p->at[at].hmac = digest_hmac_new(key, PEPPER_LEN, e)) == NULL)
+		return -1;
+	return 0;
+}
+
+static int
+parse(struct peppers *p, const char *file, const struct text *t, struct err *e)
+{
+	const char *at = t->p, *end = t->p + t->len;
+	unsigned lineno = 0;
+	uint8_t *key = secret_alloc(PEPPER_LEN);
+	uint32_t version;
+	int rc = -1;
+
+	if (key == NULL)
+		return err_set(e, ERR_SYSTEM, "no memory for the peppers");
+	while (at < end) {
+		const char *nl = memchr(at, '\n', (size_t)(end - at));
+		struct span line = {at, (size_t)((nl != NULL ? nl : end) - at)};
+
+		at = nl != NULL ? nl + 1 : end;
+		lineno++;
+		line = span_trim(line);
+		if (line.len == 0 || line.p[0] == '#')
+			continue;
+		if (parse_line(line, &version, key) != 0) {
+			err_set(e, ERR_INPUT,
+			    "%s:%u: not a pepper: a line is a version number from 1 on, a space "
+			    "and 64 hex digits",
+			    file, lineno);
+			goto out;
+		}
+		if (insert(p, version, key, e) != 0) {
+			err_wrap(e, "%s:%u", file, lineno);
+			goto out;
+		}
+	}
+	rc = 0;
+out:
+	secret_free(key, PEPPER_LEN);
+	return rc;
+}
+
+void
+peppers_free(struct peppers **pp)
+{
+	struct peppers *p = *pp;
+
+	if (p == NULL)
+		return;
+	for (size_t i = 0; i < p->n; i++)
+		digest_hmac_free(p->at[i].hmac);
+	free(p);
+	*pp = NULL;
+}
+
+/* The path of systemd's credential: 1, or 0 when we were given none. */
+static int
+credential_path(char *out, size_t cap)
+{
+	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+	int n;
+
+	if (dir == NULL || dir[0] != '/')
+		return 0;
+	n = snprintf(out, cap, "%s/peppers", dir);
+	return n > 0 && (size_t)n < cap;
+}
+
+/* The peppers of ${t}, the content of ${file}; NULL and why. */
+static struct peppers *
+make(const char *file, const struct text *t, struct err *e)
+{
+	struct peppers *p = calloc(1, sizeof(*p));
+
+	if (p == NULL) {
+		err_set(e, ERR_SYSTEM, "out of memory");
+		return NULL;
+	}
+	if (parse(p, file, t, e) != 0)
+		peppers_free(&p);
+	return p;
+}
+
+struct peppers *
+peppers_load(const char *file, struct err *e)
+{
+	char credential[PATH_MAX];
+	struct peppers *p = NULL;
+	struct text t = {0};
+	const char *from = credential;
+	int found = 0;
+
+	if (credential_path(credential, sizeof(credential)))
+		found = text_read(credential, (unsigned)-1, 1, &t, e);
+	if (found == 0) {
+		from = file;
+		found = text_read(file, (unsigned)-1, 0, &t, e);
+	}
+	if (found == 0)
+		err_set(e, ERR_NOT_FOUND, "there is no pepper file %s yet; run: apikey pepper add",
+		    file);
+	if (found == 1)
+		p = make(from, &t, e);
+	text_release(&t);
+	if (p != NULL && p->n == 0) {
+		peppers_free(&p);
+		err_set(e, ERR_NOT_FOUND, "there is no pepper in %s; run: apikey pepper add", from);
+	}
+	return p;
+}
+
+size_t
+peppers_count(const struct peppers *p)
+{
+	return p->n;
+}
+
+uint32_t
+peppers_version(const struct peppers *p, size_t i)
+{
+	return i < p->n ? p->at[i].version : 0;
+}
+
+int
+peppers_digest(struct peppers *p, size_t i, struct span key, uint8_t out[DIGEST_LEN])
+{
+	memset(out, 0, DIGEST_LEN);
+	if (i >= p->n)
+		return -1;
+	return digest_hmac_of(p->at[i].hmac, key.p, key.len, out);
+}
+
+/* ---- appending ---- */
+
+/* Append "<version> <hex>\n" of a fresh pepper to ${t}, whose memory has room for it or it fails.
+ */
+static int
+text_append(struct text *t, uint32_t version, struct err *e)
+{
+	uint8_t *key = secret_alloc(PEPPER_LEN);
+	int n, rc = -1;
+
+	if (key == NULL)
+		return err_set(e, ERR_SYSTEM, "no memory for a pepper");
+	if (t->len + 2 * PEPPER_LEN + 16 > FILE_MAX) {
+		err_set(e, ERR_FULL,
+		    "the pepper file has grown to its maximum of %d bytes; shorten its comments",
+		    FILE_MAX);
+		goto out;
+	}
+	if (random_bytes(key, PEPPER_LEN, e) != 0)
+		goto out;
+	if (t->len > 0 && t->p[t->len - 1] != '\n')
+		t->p[t->len++] = '\n';
+	n = snprintf(t->p + t->len, FILE_MAX - t->len, "%u ", (unsigned)version);
+	if (n < 0 || t->len + (size_t)n + 2 * PEPPER_LEN + 2 > FILE_MAX) {
+		err_set(e, ERR_INTERNAL, "a line of the pepper file does not fit");
+		goto out;
+	}
+	t->len += (size_t)n;
+	digest_hex(key, PEPPER_LEN, t->p + t->len);
+	t->len += (size_t)2 * PEPPER_LEN;
+	t->p[t->len++] = '\n';
+	rc = 0;
+out:
+	secret_free(key, PEPPER_LEN);
+	return rc;
+}
+
+static int
+write_all(int fd, const char *p, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* The new file under its temporary name ${base}.new in the directory, complete and on disk. */
+static int
+write_beside(int dir, const char *name, const struct text *t, uid_t uid, gid_t gid, struct err *e)
+{
+	int fd;
+
+	if (unlinkat(dir, name, 0) != 0 && errno != ENOENT)
+		return err_sys(e, "cannot remove the unfinished %s", name);
+	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
+	if (fd < 0)
+		return err_sys(e, "cannot write %s beside the pepper file", name);
+	if (write_all(fd, t->p, t->len) != 0 || fchmod(fd, 0400) != 0) {
+		err_sys(e, "cannot write the new pepper file");
+		goto fail;
+	}
+	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) != 0) {
+		err_sys(e, "cannot give the new pepper file to uid %u", (unsigned)uid);
+		goto fail;
+	}
+	if (fsync(fd) != 0) {
+		err_sys(e, "cannot sync the new pepper file");
+		goto fail;
+	}
+	if (close(fd) == 0)
+		return 0;
+	err_sys(e, "cannot close the new pepper file");
+	unlinkat(dir, name, 0);
+	return -1;
+fail:
+	close(fd);
+	unlinkat(dir, name, 0);
+	return -1;
+}
+
+/* The version that comes next, or 0 and why. */
+static uint32_t
+next_version(const char *file, const struct text *t, struct err *e)
+{
+	struct peppers *p = make(file, t, e);
+	uint32_t next = 0;
+
+	if (p == NULL)
+		return 0;
+	if (p->n == PEPPERS_MAX)
+		err_set(e, ERR_FULL, "%s holds %d peppers already; retire one first", file,
+		    PEPPERS_MAX);
+	else if (p->n > 0 && p->at[0].version == UINT32_MAX)
+		err_set(e, ERR_FULL, "%s holds the last possible version", file);
+	else
+		next = p->n > 0 ? p->at[0].version + 1 : 1;
+	peppers_free(&p);
+	return next;
+}
+
+/* With the directory locked: read, append, replace. */
+static int
+add_locked(int dir, const char *file, const char *base, uid_t uid, gid_t gid, uint32_t *version,
+    struct err *e)
+{
+	struct text t = {0};
+	char fresh[NAME_MAX + 1];
+	uint32_t next;
+	int found, n, rc = -1;
+
+	found = text_read(file, uid, 0, &t, e);
+	if (found < 0)
+		goto out;
+	if (found == 0 && (t.p = secret_alloc(FILE_MAX)) == NULL) {
+		err_set(e, ERR_SYSTEM, "no memory for the peppers");
+		goto out;
+	}
+	if (found == 1) {
+		uid = uid == (uid_t)-1 ? t.st.st_uid : uid;
+		gid = gid == (gid_t)-1 ? t.st.st_gid : gid;
+	}
+	if ((next = next_version(file, &t, e)) == 0 || text_append(&t, next, e) != 0)
+		goto out;
+	n = snprintf(fresh, sizeof(fresh), "%s.new", base);
+	if (n < 0 || (size_t)n >= sizeof(fresh)) {
+		err_set(e, ERR_INPUT, "the name of the pepper file is too long");
+		goto out;
+	}
+	if (write_beside(dir, fresh, &t, uid, gid, e) != 0)
+		goto out;
+	if (renameat(dir, fresh, dir, base) != 0) {
+		err_sys(e, "cannot put the new pepper file in place");
+		unlinkat(dir, fresh, 0);
+		goto out;
+	}
+	if (fsync(dir) != 0) {
+		err_sys(e, "cannot sync the directory of %s", file);
+		goto out;
+	}
+	*version = next;
+	rc = 0;
+out:
+	text_release(&t);
+	return rc;
+}
+
+int
+peppers_add(const char *file, unsigned uid, unsigned gid, uint32_t *version, struct err *e)
+{
+	char dirpath[PATH_MAX], basepath[PATH_MAX];
+	const char *dirname_;
+	int dir, rc = -1;
+
+	*version = 0;
+	/* dirname() and basename() write into what they are given. */
+	if (span_copy(dirpath, sizeof(dirpath), span_of(file)) != 0 ||
+	    span_copy(basepath, sizeof(basepath), span_of(file)) != 0)
+		return err_set(e, ERR_INPUT, "the path of the pepper file is too long");
+	dirname_ = dirname(dirpath);
+	dir = open(dirname_, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(e, "cannot open the directory %s of the pepper file", dirname_);
+	if (flock(dir, LOCK_EX) != 0)
+		err_sys(e, "cannot lock the directory %s", dirname_);
+	else
+		rc = add_locked(dir, file, basename(basepath), (uid_t)uid, (gid_t)gid, version, e);
+	close(dir);
+	return rc;
+}

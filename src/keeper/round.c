@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * A round of checks, between the sockets and the decision.
+ *
+ * Belongs to the keeper's loop.  It knows no verdicts but `unavailable`, which is what a check is
+ * answered that could not be decided.
+ *
+ * Receiving: a worker sends many small messages, which come in with one recvmmsg into slots of
+ * WIRE_CHECK_MAX; a JSON request may be much larger.  So the first message of a connection is
+ * looked at (MSG_PEEK) and says which kind it is; an administering connection is read one message
+ * at a time.  A worker's connection may turn into one, when nothing follows the JSON message before
+ * its reply; whatever is cut off closes the connection.
+ *
+ * Invariants: no answer leaves before the commit of what it rests on; checks that a failed batch
+ * had decided are decided again, each alone, so that one key whose record is damaged denies nobody
+ * else; a check whose deadline has passed is neither decided nor answered; credentials are wiped
+ * when the round is over.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "keeper/round.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "wire/wire.h"
+
+struct item {
+	struct peer *peer;
+	size_t len; /* of the message in its slot */
+	struct wire_check check;
+	uint8_t *answer; /* in the arena; NULL: none is sent */
+	size_t answer_len;
+};
+
+struct round {
+	struct round_with with;
+	size_t n;
+	struct item items[ROUND_CHECKS_MAX];
+	struct mmsghdr headers[ROUND_PEER_MAX];
+	struct iovec iov[ROUND_PEER_MAX];
+	size_t arena_used;
+	int64_t complained_us; /* CLOCK_MONOTONIC of the last log line about a failed batch */
+	int wrote;
+	uint8_t slots[ROUND_CHECKS_MAX][WIRE_CHECK_MAX];
+	uint8_t arena[ROUND_CHECKS_MAX][WIRE_ANSWER_MAX]; /* answers, one behind the other */
+	uint8_t message[WIRE_MESSAGE_MAX];
+};
+
+struct round *
+round_new(const struct round_with *with, struct err *e)
+{
+	/* Six megabytes, of which the kernel gives what is used. */
+	struct round *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		err_set(e, ERR_SYSTEM, "out of memory");
+	else
+		r->with = *with;
+	return r;
+}
+
+void
+round_free(struct round **rp)
+{
+	if (*rp != NULL)
+		secret_wipe((*rp)->slots, sizeof((*rp)->slots));
+	free(*rp);
+	*rp = NULL;
+}
+
+/* ---- receiving ---- */
+
+static void
+refuse(struct peer *p, const char *why)
+{
+	log_event(LOG_LVL_WARNING, "peer_refused", "uid", LOG_NUM(p->who.uid), "pid",
+	    LOG_NUM(p->who.pid), "why", why, NULL);
+	p->closing = 1;
+}
+
+static void
+keep_request(struct peer *p, const uint8_t *message, size_t len)
+{
+	if ((p->request = malloc(len)) == NULL) {
+		refuse(p, "out of memory");
+		return;
+	}
+	memcpy(p->request, message, len);
+	p->request_len = len;
+	p->kind = PEER_ADMIN;
+}
+
+/* Give the message in the next slot its place in the round. */
+static void
+add_check(struct round *r, struct peer *p, size_t len)
+{
+	struct item *it = &r->items[r->n];
+	struct err e = {0};
+
+	it->peer = p;
+	it->len = len;
+	it->answer = NULL;
+	it->answer_len = 0;
+	r->n++;
+	if (wire_check_decode(
+		(struct span){(const char *)r->slots[r->n - 1], len}, &it->check, &e) != 0)
+		refuse(p, e.msg);
+}
+
+/* What to make of a whole message in the next slot; ${last}: nothing was read behind it. */
+static void
+take_slot(struct round *r, struct peer *p, size_t len, int last)
+{
+	uint8_t *slot = r->slots[r->n];
+
+	switch (wire_type_of((struct span){(const char *)slot, len})) {
+	case WIRE_CHECK:
+		add_check(r, p, len);
+		return;
+	case WIRE_ADMIN:
+		if (last)
+			keep_request(p, slot, len);
+		else
+			refuse(p, "a check sent before the reply to a request");
+		break;
+	default:
+		refuse(p, "a malformed message");
+		break;
+	}
+	secret_wipe(slot, len);
+}
+
+static void
+receive_many(struct round *r, struct peer *p)
+{
+	size_t room = ROUND_CHECKS_MAX - r->n, max = room < ROUND_PEER_MAX ? room : ROUND_PEER_MAX;
+	size_t first = r->n;
+	int n;
+
+	for (size_t i = 0; i < max; i++) {
+		r->iov[i] = (struct iovec){r->slots[first + i], WIRE_CHECK_MAX};
+		r->headers[i] =
+		    (struct mmsghdr){.msg_hdr = {.msg_iov = &r->iov[i], .msg_iovlen = 1}};
+	}
+	n = recvmmsg(p->fd, r->headers, (unsigned)max, MSG_DONTWAIT, NULL);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		p->closing = 1;
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		size_t len = r->headers[i].msg_len;
+
+		if (len == 0)
+			p->closing = 1;
+		else if (p->closing)
+			secret_wipe(r->slots[first + (size_t)i], len);
+		else if ((r->headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0)
+			refuse(p, "a message larger than a check");
+		else
+			take_slot(r, p, len, i == n - 1);
+	}
+}
+
+/* One message of any size. */
+static void
+receive_one(struct round *r, struct peer *p)
+{
+	ssize_t n = recv(p->fd, r->message, sizeof(r->message), MSG_DONTWAIT | MSG_TRUNC);
+	struct span message = {(const char *)r->message, 0};
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		p->closing = 1;
+		return;
+	}
+	message.len = (size_t)n < sizeof(r->message) ? (size_t)n : sizeof(r->message);
+	if ((size_t)n > sizeof(r->message)) {
+		refuse(p, "a message larger than any may be");
+	} else if (wire_type_of(message) == WIRE_ADMIN) {
+		keep_request(p, r->message, message.len);
+	} else if (wire_type_of(message) == WIRE_CHECK && message.len <= WIRE_CHECK_MAX) {
+		memcpy(r->slots[r->n], r->message, message.len);
+		add_check(r, p, message.len);
+	} else {
+		refuse(p, "a malformed message");
+	}
+	secret_wipe(r->message, message.len);
+}
+
+/* What the first message is; PEER_NEW when it is not there yet. */
+static enum peer_kind
+kind_of(const struct peer *p)
+{
+	uint8_t header[WIRE_HEADER] = {0};
+	ssize_t n = recv(p->fd, header, sizeof(header), MSG_DONTWAIT | MSG_PEEK);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return PEER_NEW;
+	return n >= 2 && header[1] == WIRE_ADMIN ? PEER_ADMIN : PEER_CHECKS;
+}
+
+void
+round_receive(struct round *r, struct peer *p)
+{
+	if (r->n == ROUND_CHECKS_MAX || p->closing)
+		return;
+	if (p->kind == PEER_NEW)
+		p->kind = kind_of(p);
+	if (p->kind == PEER_ADMIN)
+		receive_one(r, p);
+	else if (p->kind == PEER_CHECKS)
+		receive_many(r, p);
+}
+
+/* ---- deciding ---- */
+
+/* Write an answer into the arena as that of this check. */
+static void
+put_answer(struct round *r, struct item *it, const struct wire_answer *a)
+{
+	struct wire_answer plain = {.seq = a->seq, .verdict = VERDICT_UNAVAILABLE};
+	struct wbuf w;
+
+	it->answer = (uint8_t *)r->arena + r->arena_used;
+	wbuf_init(&w, it->answer, WIRE_ANSWER_MAX);
+	wire_answer_encode(a, &w);
+	if (w.overflow) {
+		wbuf_init(&w, it->answer, WIRE_ANSWER_MAX);
+		wire_answer_encode(&plain, &w);
+	}
+	it->answer_len = w.len;
+	r->arena_used += w.len;
+}
+
+/* A run of items that one batch decides. */
+struct run {
+	struct round *round;
+	size_t from, to;
+	int wrote;
+};
+
+static int
+decide_run(void *cookie, struct err *e)
+{
+	struct run *run = cookie;
+	const struct round_with *with = &run->round->with;
+	struct decide_times t = {
+	    .wall_us = clock_wall_us(), .steady_us = steady_now_us(with->steady)};
+	struct wire_answer a;
+	int wrote;
+
+	run->wrote = 0;
+	for (size_t i = run->from; i < run->to; i++) {
+		struct item *it = &run->round->items[i];
+
+		if (it->peer == NULL)
+			continue;
+		if (decide_check(with->decide, &it->check, &t, &a, &wrote, e) != 0)
+			return -1;
+		put_answer(run->round, it, &a);
+		if (!wrote)
+			continue;
+		run->wrote = 1;
+		if (a.verdict == VERDICT_OK)
+			lastbatch_add(with->last, it->check.client, it->check.seq);
+	}
+	if (!run->wrote)
+		return 0;
+	if (steady_save(with->steady, with->store, t.steady_us, e) != 0)
+		return -1;
+	return lastbatch_store(with->last, with->store, e);
+}
+
+/* One batch over items [from, to): 0, or -1 and nothing of it is stored or remembered. */
+static int
+run_batch(struct round *r, size_t from, size_t to, struct err *e)
+{
+	struct run run = {.round = r, .from = from, .to = to};
+	size_t counted = r->with.last->n, arena_used = r->arena_used;
+	int rc = store_batch(r->with.store, decide_run, &run, e);
+
+	decide_batch_end(r->with.decide, rc == 0);
+	if (rc == 0) {
+		r->wrote |= run.wrote;
+		return 0;
+	}
+	r->with.last->n = counted;
+	r->arena_used = arena_used;
+	return -1;
+}
+
+/* Once a second at most: a full disk fails every batch. */
+static void
+complain(struct round *r, const struct err *e)
+{
+	int64_t now_us = clock_mono_us();
+
+	if (r->complained_us != 0 && now_us - r->complained_us < CLOCK_SECOND)
+		return;
+	r->complained_us = now_us;
+	log_event(LOG_LVL_ERROR, "batch_failed", "error", e->msg, NULL);
+}
+
+/* Does the store still answer?  After a panic nothing does. */
+static int
+store_serves(struct store *store, struct err *e)
+{
+	uint8_t mem[STORE_META_MAX];
+	size_t len;
+
+	return store_meta_get(store, "steady", mem, sizeof(mem), &len, e) >= 0;
+}
+
+static int
+decide_each(struct round *r, struct err *e)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct item *it = &r->items[i];
+		struct wire_answer a = {.seq = it->check.seq, .verdict = VERDICT_UNAVAILABLE};
+
+		if (it->peer == NULL)
+			continue;
+		if (run_batch(r, i, i + 1, e) == 0)
+			continue;
+		put_answer(r, it, &a);
+		if (!store_serves(r->with.store, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* Take out of the round what is not decided: peers that are gone, checks that nobody waits for any
+ * more. */
+static void
+sift(struct round *r, int64_t now_us)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct item *it = &r->items[i];
+
+		if (it->peer->closing || it->check.deadline_us < now_us)
+			it->peer = NULL;
+		else if (it->check.retry)
+			it->check.retry =
+			    lastbatch_counted(r->with.last, it->check.client, it->check.seq) != 0;
+	}
+}
+
+int
+round_decide(struct round *r, int *wrote, struct err *e)
+{
+	int64_t now_us = clock_mono_us();
+	int rc = 0;
+
+	*wrote = r->wrote = 0;
+	if (r->n == 0)
+		return 0;
+	lastbatch_begin(r->with.last, now_us);
+	sift(r, now_us);
+	if (run_batch(r, 0, r->n, e) != 0) {
+		complain(r, e);
+		rc = store_serves(r->with.store, e) ? decide_each(r, e) : -1;
+	}
+	*wrote = r->wrote;
+	return rc;
+}
+
+/* ---- answering ---- */
+
+/* Send the answers of items [from, to), all of one peer. */
+static void
+answer_peer(struct round *r, struct peer *p, size_t from, size_t to, int64_t mono_us)
+{
+	size_t n = 0, sent = 0;
+	int rc;
+
+	for (size_t i = from; i < to; i++) {
+		struct item *it = &r->items[i];
+
+		if (it->peer == NULL || it->answer == NULL)
+			continue;
+		r->iov[n] = (struct iovec){it->answer, it->answer_len};
+		r->headers[n] =
+		    (struct mmsghdr){.msg_hdr = {.msg_iov = &r->iov[n], .msg_iovlen = 1}};
+		n++;
+	}
+	/* What is queued already goes first. */
+	while (sent < n && !p->closing && peer_idle(p)) {
+		rc = sendmmsg(
+		    p->fd, r->headers + sent, (unsigned)(n - sent), MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (rc < 0 && errno == EINTR)
+			continue;
+		if (rc < 0 && errno == EAGAIN)
+			break;
+		if (rc <= 0)
+			p->closing = 1;
+		else
+			sent += (size_t)rc;
+	}
+	if (sent == n || p->closing)
+		return;
+	for (; sent < n; sent++)
+		peer_queue(p, (struct span){r->iov[sent].iov_base, r->iov[sent].iov_len}, 0);
+	p->stuck_since_us = mono_us;
+}
+
+void
+round_answer(struct round *r, int64_t mono_us)
+{
+	size_t from = 0, to;
+
+	/* A peer is read once in a round: its checks are next to each other. */
+	while (from < r->n) {
+		struct peer *p = r->items[from].peer;
+
+		for (to = from + 1; to < r->n && r->items[to].peer == p; to++)
+			;
+		if (p != NULL)
+			answer_peer(r, p, from, to, mono_us);
+		from = to;
+	}
+	for (size_t i = 0; i < r->n; i++)
+		secret_wipe(r->slots[i], r->items[i].len);
+	r->n = 0;
+	r->arena_used = 0;
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Goal: a round of checks over socket pairs and a real store: one key whose record is damaged
+ * denies nobody else, what a failed batch had counted is counted once, and a peer that does not
+ * read gets its answers later and in order.  Guards Invariants 1 and 6.
+ */
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "keeper/round.h"
+#include "keeper_fixture.h"
+#include "store/internal.h"
+
+struct rig {
+	struct kf *f;
+	struct round *round;
+	struct steady steady;
+	struct lastbatch last;
+	struct peer *peer;
+	int fd; /* the worker's end */
+};
+
+static void
+rig_open(struct rig *g)
+{
+	struct round_with with;
+	int sv[2];
+
+	kf_open(g->f);
+	assert_int_equal(steady_open(&g->steady, g->f->store, &g->f->e), 0);
+	assert_int_equal(lastbatch_load(&g->last, g->f->store, clock_mono_us(), &g->f->e), 0);
+	with = (struct round_with){g->f->store, g->f->decide, &g->steady, &g->last};
+	g->round = round_new(&with, &g->f->e);
+	assert_non_null(g->round);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, sv), 0);
+	g->peer = peer_new(sv[0], &g->f->e);
+	assert_non_null(g->peer);
+	assert_true(g->peer->who.may_admin);
+	g->fd = sv[1];
+}
+
+static void
+rig_close(struct rig *g)
+{
+	peer_free(g->peer);
+	close(g->fd);
+	round_free(&g->round);
+	kf_close(g->f);
+}
+
+static int
+rig_make(void **state)
+{
+	struct rig *g = calloc(1, sizeof(*g));
+
+	assert_non_null(g);
+	g->f = kf_make();
+	rig_open(g);
+	*state = g;
+	return 0;
+}
+
+static int
+rig_free(void **state)
+{
+	struct rig *g = *state;
+	void *f = g->f;
+
+	rig_close(g);
+	kf_teardown(&f);
+	free(g);
+	return 0;
+}
+
+static void
+send_check(const struct rig *g, const struct kf_key *k, uint64_t seq)
+{
+	uint8_t mem[WIRE_CHECK_MAX];
+	struct wire_check c = kf_check(k);
+	struct wbuf w;
+
+	c.seq = seq;
+	wbuf_init(&w, mem, sizeof(mem));
+	wire_check_encode(&c, &w);
+	assert_int_equal(send(g->fd, mem, w.len, 0), w.len);
+}
+
+/* The verdict of the next answer, which must be the one to ${seq}; -1 when there is none. */
+static int
+answer(const struct rig *g, uint64_t seq)
+{
+	uint8_t mem[WIRE_ANSWER_MAX];
+	struct wire_answer a;
+	ssize_t n = recv(g->fd, mem, sizeof(mem), 0);
+
+	if (n < 0 && errno == EAGAIN)
+		return -1;
+	assert_true(n > 0);
+	assert_int_equal(
+	    wire_answer_decode((struct span){(char *)mem, (size_t)n}, &a, &g->f->e), 0);
+	assert_int_equal(a.seq, seq);
+	return (int)a.verdict;
+}
+
+static int
+play(struct rig *g)
+{
+	int wrote;
+
+	round_receive(g->round, g->peer);
+	if (round_decide(g->round, &wrote, &g->f->e) != 0)
+		fail_msg("%s", g->f->e.msg);
+	round_answer(g->round, 1);
+	return wrote;
+}
+
+static struct kf_key
+limited(struct kf *f)
+{
+	kf_done(f, "{\"op\":\"plan.set\",\"name\":\"p\",\"limits\":[{\"name\":\"a\",\"units\":3,"
+		   "\"window\":\"1d\"}]}");
+	return kf_key(f, ",\"plan\":\"p\"");
+}
+
+/* Overwrite a key's record with bytes that do not decode. */
+struct damage {
+	struct kf *f;
+	const struct kf_key *key;
+};
+
+static int
+damage(void *cookie, struct err *e)
+{
+	struct damage *d = cookie;
+	uint8_t digest[STORE_DIGEST_LEN];
+
+	if (peppers_digest(d->f->peppers, 0, span_of(d->key->key), digest) != 0)
+		return err_set(e, ERR_INTERNAL, "no digest");
+	return store_db_put(d->f->store, STORE_DB_KEYS,
+	    (struct span){(char *)digest, sizeof(digest)}, span_of("damaged"), e);
+}
+
+static void
+a_damaged_record_denies_nobody_else(void **state)
+{
+	struct rig *g = *state;
+	struct kf_key good = limited(g->f), bad = kf_key(g->f, "");
+	struct damage d = {g->f, &bad};
+	struct lastbatch after;
+
+	if (store_batch(g->f->store, damage, &d, &g->f->e) != 0)
+		fail_msg("%s", g->f->e.msg);
+	for (uint64_t i = 0; i < 7; i++)
+		send_check(g, i % 2 == 0 ? &good : &bad, i);
+	assert_int_equal(play(g), 1);
+	for (uint64_t i = 0; i < 7; i++) {
+		int expected = i % 2 != 0 ? VERDICT_UNAVAILABLE
+			       : i == 6	  ? VERDICT_RATE_LIMITED
+					  : VERDICT_OK;
+
+		assert_int_equal(answer(g, i), expected);
+	}
+	assert_int_equal(answer(g, 99), -1);
+	assert_int_equal(lastbatch_load(&after, g->f->store, 0, &g->f->e), 0);
+	assert_int_equal(after.ndoubt, 3);
+	for (uint64_t i = 0; i < 7; i++)
+		assert_int_equal(lastbatch_counted(&after, 1, i), i == 0 || i == 2 || i == 4);
+}
+
+/*
+ * The keeper ends between commit and answer; the worker sends everything again to the next one.
+ * What the last batch has counted is `ok` and not counted again; what had never arrived is counted
+ * now.
+ */
+static void
+an_end_before_the_answer_counts_once(void **state)
+{
+	struct rig *g = *state;
+	struct kf_key k = limited(g->f);
+	struct wire_check c = kf_check(&k);
+	uint8_t mem[WIRE_CHECK_MAX];
+	struct wbuf w;
+	int wrote;
+
+	send_check(g, &k, 1);
+	send_check(g, &k, 2);
+	round_receive(g->round, g->peer);
+	assert_int_equal(round_decide(g->round, &wrote, &g->f->e), 0);
+	assert_int_equal(wrote, 1);
+	rig_close(g);
+	rig_open(g);
+	c.retry = 1;
+	for (c.seq = 1; c.seq <= 4; c.seq++) {
+		wbuf_init(&w, mem, sizeof(mem));
+		wire_check_encode(&c, &w);
+		assert_int_equal(send(g->fd, mem, w.len, 0), w.len);
+	}
+	assert_int_equal(play(g), 1);
+	for (uint64_t i = 1; i <= 4; i++)
+		assert_int_equal(answer(g, i), i <= 3 ? VERDICT_OK : VERDICT_RATE_LIMITED);
+}
+
+static void
+answers_wait_for_a_slow_reader(void **state)
+{
+	struct rig *g = *state;
+	struct kf_key k = kf_key(g->f, "");
+	uint64_t sent = 0, got = 0;
+
+	/* Until an answer does not fit any more. */
+	while (peer_idle(g->peer)) {
+		send_check(g, &k, sent++);
+		assert_int_equal(play(g), 0);
+		assert_true(sent < 1000000);
+	}
+	assert_int_equal(g->peer->stuck_since_us, 1);
+	peer_send(g->peer, 0, 2);
+	assert_int_equal(g->peer->stuck_since_us, 1);
+	while (answer(g, got) == VERDICT_OK)
+		got++;
+	assert_int_equal(got, sent - 1);
+	peer_send(g->peer, 0, 3);
+	assert_true(peer_idle(g->peer));
+	assert_int_equal(g->peer->stuck_since_us, 0);
+	assert_int_equal(answer(g, got), VERDICT_OK);
+}
+
+/* A reply to a change waits for its flush, and everything behind it, too. */
+static void
+tickets_are_waited_for(void **state)
+{
+	struct rig *g = *state;
+	char mem[8];
+
+	peer_queue(g->peer, span_of("first"), 7);
+	peer_queue(g->peer, span_of("second"), 0);
+	peer_send(g->peer, 6, 1);
+	assert_int_equal(recv(g->fd, mem, sizeof(mem), 0), -1);
+	peer_send(g->peer, 7, 1);
+	assert_int_equal(recv(g->fd, mem, sizeof(mem), 0), 5);
+	assert_int_equal(recv(g->fd, mem, sizeof(mem), 0), 6);
+	close(g->fd);
+	g->fd = -1;
+	peer_queue(g->peer, span_of("third"), 0);
+	peer_send(g->peer, 0, 1);
+	assert_true(g->peer->closing);
+}
+
+/* What a peer that is gone has asked is not counted. */
+static void
+the_gone_are_not_counted(void **state)
+{
+	struct rig *g = *state;
+	struct kf_key k = limited(g->f);
+
+	send_check(g, &k, 1);
+	assert_int_equal(send(g->fd, "junk", 4, 0), 4);
+	assert_int_equal(play(g), 0);
+	assert_true(g->peer->closing);
+	assert_int_equal(answer(g, 1), -1);
+	/* And nothing more is taken from it. */
+	send_check(g, &k, 2);
+	assert_int_equal(play(g), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(fn) cmocka_unit_test_setup_teardown(fn, rig_make, rig_free)
+	    T(a_damaged_record_denies_nobody_else),
+	    T(an_end_before_the_answer_counts_once),
+	    T(answers_wait_for_a_slow_reader),
+	    T(tickets_are_waited_for),
+	    T(the_gone_are_not_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

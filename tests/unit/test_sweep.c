@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Goal: limit logs that are idle for long go, those that still count stay, and nothing is deleted
+ * while space is low. Guards Invariant 2 (a swept log must not give units back).
+ */
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "keeper/steady.h"
+#include "keeper/sweep.h"
+#include "keeper_fixture.h"
+
+static int64_t
+logs(struct kf *f)
+{
+	cJSON *r = kf_do(f, "{\"op\":\"db.stat\"}");
+	int64_t n = json_int(r, "logs", -1, 0, INT64_MAX, NULL);
+
+	cJSON_Delete(r);
+	return n;
+}
+
+/* A whole pass, however many slices it takes. */
+static int
+pass(struct sweep *s, struct kf *f, const struct steady *steady)
+{
+	int deleted = 0;
+
+	s->active = 1;
+	while (s->active)
+		deleted |= sweep_slice(s, f->store, steady, CLOCK_SECOND, 0);
+	return deleted;
+}
+
+static void
+idle_logs_go(void **state)
+{
+	enum { KEYS = 150 };
+	struct kf *f = *state;
+	struct steady steady;
+	struct sweep s;
+	struct kf_key k = {0};
+
+	assert_int_equal(steady_open(&steady, f->store, &f->e), 0);
+	kf_done(f, "{\"op\":\"plan.set\",\"name\":\"p\",\"limits\":[{\"name\":\"a\",\"units\":1,"
+		   "\"window\":\"60s\"}]}");
+	f->now.steady_us = steady_now_us(&steady);
+	for (int i = 0; i < KEYS; i++) {
+		k = kf_key(f, ",\"plan\":\"p\"");
+		assert_int_equal(kf_verdict(f, &k), VERDICT_OK);
+	}
+	assert_int_equal(logs(f), KEYS);
+	sweep_init(&s, 0);
+	sweep_tick(&s, 1);
+	assert_int_equal(s.active, 0);
+	sweep_tick(&s, INT64_MAX);
+	assert_int_equal(s.active, 1);
+	assert_int_equal(pass(&s, f, &steady), 0);
+	assert_int_equal(logs(f), KEYS);
+	f->now.steady_us = steady_now_us(&steady);
+	assert_int_equal(kf_verdict(f, &k), VERDICT_RATE_LIMITED);
+	/* Two minutes later, but there is no space. */
+	steady.offset_us += 120 * CLOCK_SECOND;
+	s.active = 1;
+	assert_int_equal(sweep_slice(&s, f->store, &steady, CLOCK_SECOND, 1), 0);
+	assert_int_equal(s.active, 0);
+	assert_int_equal(logs(f), KEYS);
+	assert_int_equal(pass(&s, f, &steady), 1);
+	assert_int_equal(logs(f), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(idle_logs_go, kf_setup, kf_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
