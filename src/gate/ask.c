@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The client of the keeper in a worker.  One SEQPACKET connection, non-blocking; messages go out
+ * with sendmmsg and come in with recvmmsg, so that a busy worker pays two system calls for a whole
+ * round of requests.
+ *
+ * It decides nothing: no answer, a late one, a malformed one, an unknown one are all "no answer",
+ * which the gate turns into a 503.  When the keeper is gone the encoded messages are kept and sent
+ * again with the retry flag, which lets the new keeper see that the old one may have counted them;
+ * the deadline stays.
+ *
+ * Invariants: each tag is done or cancelled exactly once.  A message holds a key: it is wiped when
+ * its check ends. At most ASK_PENDING_MAX checks are held.  The keeper's deadline is earlier than
+ * ours, so that it never admits, and counts, what we have given up.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "gate/ask.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/secret.h"
+
+#define RECONNECT_US 5000
+#define START_US CLOCK_SECOND
+#define BLOCKED_MS 1 /* the keeper's queue is full: its next answers wake us, or this */
+#define SEND_BATCH 64
+#define RECEIVE_BATCH 16
+#define RECEIVE_ROUNDS 8
+#define INDEX_BITS 12
+
+_Static_assert(ASK_PENDING_MAX == 1 << INDEX_BITS, "a seq's low bits are the slot's number");
+
+struct slot {
+	uint64_t seq; /* 0: free */
+	int64_t deadline_us;
+	void *tag;
+	int queued; /* to be sent */
+	size_t index, len;
+	TAILQ_ENTRY(slot) pending; /* or free */
+	TAILQ_ENTRY(slot) queue;
+	uint8_t message[WIRE_CHECK_MAX];
+};
+
+TAILQ_HEAD(slot_list, slot);
+
+struct ask {
+	struct ask_options options;
+	struct fcgi_server *server;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int fd; /* -1: not connected */
+	int blocked;
+	int reported; /* that the keeper is away */
+	int64_t connect_after_us, start_after_us;
+	uint64_t client, counter;
+	size_t nslots; /* made so far */
+	struct slot *slots[ASK_PENDING_MAX];
+	struct slot_list free, pending /* by deadline */, queue;
+	uint8_t answers[RECEIVE_BATCH][WIRE_ANSWER_MAX];
+};
+
+static void on_readable(void *, uint32_t);
+
+static struct slot *
+slot_take(struct ask *A)
+{
+	struct slot *s;
+
+	if ((s = TAILQ_FIRST(&A->free)) != NULL) {
+		TAILQ_REMOVE(&A->free, s, pending);
+		return s;
+	}
+	if (A->nslots == ASK_PENDING_MAX || (s = malloc(sizeof(*s))) == NULL)
+		return NULL;
+	s->index = A->nslots;
+	A->slots[A->nslots++] = s;
+	return s;
+}
+
+/* Forgets the check and its key; the slot is free again. */
+static void
+slot_end(struct ask *A, struct slot *s)
+{
+	TAILQ_REMOVE(&A->pending, s, pending);
+	if (s->queued)
+		TAILQ_REMOVE(&A->queue, s, queue);
+	secret_wipe(s->message, s->len);
+	s->seq = 0;
+	s->tag = NULL;
+	TAILQ_INSERT_HEAD(&A->free, s, pending);
+}
+
+static void
+slot_done(struct ask *A, struct slot *s, const struct wire_answer *answer)
+{
+	void *tag = s->tag;
+
+	slot_end(A, s);
+	if (tag != NULL)
+		A->options.done(A->options.done_cookie, tag, answer);
+}
+
+static struct slot *
+slot_of(struct ask *A, uint64_t seq)
+{
+	size_t i = seq & (ASK_PENDING_MAX - 1);
+
+	return seq != 0 && i < A->nslots && A->slots[i]->seq == seq ? A->slots[i] : NULL;
+}
+
+static void
+enqueue(struct ask *A, struct slot *s)
+{
+	s->queued = 1;
+	TAILQ_INSERT_TAIL(&A->queue, s, queue);
+}
+
+/* The same check with the retry flag, in place. */
+static void
+mark_retry(struct slot *s)
+{
+	uint8_t mem[WIRE_CHECK_MAX];
+	struct wire_check check;
+	struct wbuf w;
+
+	wbuf_init(&w, mem, sizeof(mem));
+	if (wire_check_decode((struct span){(const char *)s->message, s->len}, &check, NULL) == 0) {
+		check.retry = 1;
+		wire_check_encode(&check, &w);
+		if (!w.overflow) {
+			memcpy(s->message, mem, w.len);
+			s->len = w.len;
+		}
+	}
+	secret_wipe(mem, w.len);
+}
+
+/* The connection is of no use any more: everything without an answer is to be sent again. */
+static void
+disconnect(struct ask *A, int64_t pause_us)
+{
+	struct slot *s;
+
+	fcgi_server_unwatch(A->server, A->fd);
+	close(A->fd);
+	A->fd = -1;
+	A->connect_after_us = clock_mono_us() + pause_us;
+	TAILQ_INIT(&A->queue);
+	TAILQ_FOREACH(s, &A->pending, pending)
+	{
+		if (!s->queued)
+			mark_retry(s);
+		enqueue(A, s);
+	}
+}
+
+/*
+ * Not wire_connect: that one may wait in connect() for a keeper whose backlog is full.  Starts a
+ * keeper when nobody listens.
+ */
+static int
+dial(struct ask *A, int64_t now_us)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct err e;
+	int fd, why;
+
+	memcpy(addr.sun_path, A->path, sizeof(addr.sun_path));
+	if ((fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) == -1)
+		return -1;
+	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == -1) {
+		why = errno;
+		close(fd);
+		if ((why == ENOENT || why == ECONNREFUSED) && A->options.start_keeper != NULL &&
+		    now_us >= A->start_after_us) {
+			A->start_after_us = now_us + START_US;
+			A->options.start_keeper(A->options.start_cookie);
+		}
+		return -1;
+	}
+	if (fcgi_server_watch(A->server, fd, on_readable, A, &e) == -1) {
+		log_event(LOG_LVL_ERROR, "keeper_watch", "error", e.msg, NULL);
+		close(fd);
+		return -1;
+	}
+	A->fd = fd;
+	return 0;
+}
+
+static void
+reconnect(struct ask *A, int64_t now_us)
+{
+	if (dial(A, now_us) == 0) {
+		if (A->reported)
+			log_event(LOG_LVL_INFO, "keeper_back", "path", A->path, NULL);
+		A->reported = 0;
+		return;
+	}
+	A->connect_after_us = now_us + RECONNECT_US;
+	if (!A->reported)
+		log_event(LOG_LVL_WARNING, "keeper_away", "path", A->path, NULL);
+	A->reported = 1;
+}
+
+struct ask *
+ask_new(const struct ask_options *options, struct fcgi_server *server, struct err *e)
+{
+	struct ask *A;
+
+	if ((A = calloc(1, sizeof(*A))) == NULL) {
+		err_sys(e, "worker");
+		return NULL;
+	}
+	A->options = *options;
+	A->server = server;
+	A->fd = -1;
+	TAILQ_INIT(&A->free);
+	TAILQ_INIT(&A->pending);
+	TAILQ_INIT(&A->queue);
+	if (wire_socket_path(options->run_dir, A->path, sizeof(A->path), e) == -1 ||
+	    random_bytes(&A->client, sizeof(A->client), e) == -1) {
+		free(A);
+		return NULL;
+	}
+	reconnect(A, clock_mono_us());
+	return A;
+}
+
+void
+ask_free(struct ask **ask)
+{
+	struct ask *A = *ask;
+	struct slot *s;
+	size_t i;
+
+	*ask = NULL;
+	if (A == NULL)
+		return;
+	while ((s = TAILQ_FIRST(&A->pending)) != NULL)
+		slot_end(A, s);
+	for (i = 0; i < A->nslots; i++)
+		free(A->slots[i]);
+	if (A->fd != -1) {
+		fcgi_server_unwatch(A->server, A->fd);
+		close(A->fd);
+	}
+	free(A);
+}
+
+uint64_t
+ask_check(struct ask *A, const struct wire_check *check, void *tag)
+{
+	struct wire_check c = *check;
+	struct slot *s;
+	struct wbuf w;
+	int64_t now_us = clock_mono_us();
+
+	if ((s = slot_take(A)) == NULL)
+		return 0;
+	c.client = A->client;
+	c.seq = ++A->counter << INDEX_BITS | s->index;
+	c.retry = 0;
+	c.deadline_us = now_us + A->options.timeout_us / 5 * 4;
+	wbuf_init(&w, s->message, sizeof(s->message));
+	wire_check_encode(&c, &w);
+	if (w.overflow) {
+		secret_wipe(s->message, w.len);
+		TAILQ_INSERT_HEAD(&A->free, s, pending);
+		return 0;
+	}
+	s->seq = c.seq;
+	s->len = w.len;
+	s->tag = tag;
+	s->deadline_us = now_us + A->options.timeout_us;
+	TAILQ_INSERT_TAIL(&A->pending, s, pending);
+	enqueue(A, s);
+	return s->seq;
+}
+
+void
+ask_cancel(struct ask *A, uint64_t seq)
+{
+	struct slot *s = slot_of(A, seq);
+
+	if (s != NULL)
+		s->tag = NULL;
+}
+
+static void
+send_queue(struct ask *A)
+{
+	struct mmsghdr messages[SEND_BATCH];
+	struct iovec iov[SEND_BATCH];
+	struct slot *s;
+	unsigned n;
+	int sent;
+
+	A->blocked = 0;
+	while (!TAILQ_EMPTY(&A->queue)) {
+		n = 0;
+		TAILQ_FOREACH(s, &A->queue, queue)
+		{
+			if (n == SEND_BATCH)
+				break;
+			iov[n] = (struct iovec){s->message, s->len};
+			messages[n] =
+			    (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[n], .msg_iovlen = 1}};
+			n++;
+		}
+		sent = sendmmsg(A->fd, messages, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (sent == -1 && errno == EINTR)
+			continue;
+		/*
+		 * A full queue is tried again soon.  A keeper that is gone may have left answers:
+		 * what it admitted must not be asked again, so on_readable takes them before it
+		 * sees the end.
+		 */
+		if (sent == -1) {
+			A->blocked = 1;
+			return;
+		}
+		for (; sent > 0; sent--) {
+			s = TAILQ_FIRST(&A->queue);
+			TAILQ_REMOVE(&A->queue, s, queue);
+			s->queued = 0;
+		}
+	}
+}
+
+/* One message of the keeper's: 0, or -1 when the connection has to go. */
+static int
+take_answer(struct ask *A, const uint8_t *bytes, size_t n, int truncated)
+{
+	struct wire_answer answer;
+	struct slot *s;
+	struct err e;
+
+	if (n == 0) {
+		log_event(LOG_LVL_INFO, "keeper_lost", "error", "it closed the connection", NULL);
+		return -1;
+	}
+	if (truncated)
+		err_set(&e, ERR_INPUT, "a message over %d bytes", WIRE_ANSWER_MAX);
+	if (truncated ||
+	    wire_answer_decode((struct span){(const char *)bytes, n}, &answer, &e) == -1) {
+		log_event(LOG_LVL_ERROR, "keeper_answer", "error", e.msg, NULL);
+		return -1;
+	}
+	/* One that is not waited for any more came too late. */
+	if ((s = slot_of(A, answer.seq)) != NULL)
+		slot_done(A, s, &answer);
+	return 0;
+}
+
+static void
+on_readable(void *cookie, uint32_t events)
+{
+	struct ask *A = cookie;
+	struct mmsghdr messages[RECEIVE_BATCH];
+	struct iovec iov[RECEIVE_BATCH];
+	int i, n, round;
+
+	(void)events;
+	for (round = 0; round < RECEIVE_ROUNDS; round++) {
+		for (i = 0; i < RECEIVE_BATCH; i++) {
+			iov[i] = (struct iovec){A->answers[i], WIRE_ANSWER_MAX};
+			messages[i] =
+			    (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
+		}
+		n = recvmmsg(A->fd, messages, RECEIVE_BATCH, MSG_DONTWAIT, NULL);
+		if (n == -1 && (errno == EAGAIN || errno == EINTR))
+			return;
+		/* It died with questions unread.  Reported once; its last answers are behind it. */
+		if (n == -1 && errno == ECONNRESET)
+			continue;
+		if (n == -1) {
+			log_event(LOG_LVL_WARNING, "keeper_lost", "error", strerror(errno), NULL);
+			disconnect(A, RECONNECT_US);
+			return;
+		}
+		for (i = 0; i < n; i++) {
+			if (take_answer(A, A->answers[i], messages[i].msg_len,
+				messages[i].msg_hdr.msg_flags & MSG_TRUNC) == -1) {
+				disconnect(A, RECONNECT_US);
+				return;
+			}
+		}
+		if (n < RECEIVE_BATCH)
+			return;
+	}
+}
+
+static void
+sooner(int64_t *wait_us, int64_t left_us)
+{
+	if (left_us < 0)
+		left_us = 0;
+	if (*wait_us == -1 || left_us < *wait_us)
+		*wait_us = left_us;
+}
+
+int
+ask_round(struct ask *A)
+{
+	int64_t now_us, wait_us = -1;
+	struct slot *s;
+
+	if (TAILQ_EMPTY(&A->pending))
+		return -1;
+	now_us = clock_mono_us();
+	while ((s = TAILQ_FIRST(&A->pending)) != NULL && s->deadline_us <= now_us)
+		slot_done(A, s, NULL);
+	if (TAILQ_EMPTY(&A->pending))
+		return -1;
+	if (A->fd == -1 && now_us >= A->connect_after_us)
+		reconnect(A, now_us);
+	if (A->fd != -1)
+		send_queue(A);
+	if (A->fd == -1)
+		sooner(&wait_us, A->connect_after_us - now_us);
+	else if (A->blocked)
+		sooner(&wait_us, BLOCKED_MS * 1000);
+	sooner(&wait_us, TAILQ_FIRST(&A->pending)->deadline_us - now_us);
+	return (int)((wait_us + 999) / 1000);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Finds the credential of a request, and refuses whatever two readers could read differently: a
+ * repeated header, two different keys, a list, white space within.  Runs in a worker; says nothing
+ * about whether a key is good.
+ *
+ * The URL is searched in both places where servers put its query, because some leave QUERY_STRING
+ * empty (nginx's auth_request) and some rewrite REQUEST_URI.  Only values of a key's form count
+ * there: `?key=name` is a client's own business.
+ *
+ * Invariants: all params are walked, never only the first of a name; a key decoded here is in the
+ * caller's memory alone.
+ */
+
+#include <openssl/crypto.h>
+
+#include "gate/credential.h"
+
+#include "base/secret.h"
+#include "base/text.h"
+#include "core/token.h"
+
+#define QUERY_NAME_MAX 64
+
+int
+credential_equal(struct span a, struct span b)
+{
+	return a.len == b.len && (a.len == 0 || CRYPTO_memcmp(a.p, b.p, a.len) == 0);
+}
+
+/* One value: no list, no white space or control character within. */
+static int
+is_single(struct span value)
+{
+	size_t i;
+
+	for (i = 0; i < value.len; i++) {
+		unsigned char c = (unsigned char)value.p[i];
+
+		if (c <= ' ' || c == ',' || c == 0x7f)
+			return 0;
+	}
+	return 1;
+}
+
+/* The key of an Authorization field: OK, KEY_MISSING for a scheme that is not ours,
+ * REQUEST_INVALID. */
+static enum verdict
+bearer(struct span field, struct span *key)
+{
+	size_t n = 0;
+
+	field = span_trim(field);
+	while (n < field.len && field.p[n] != ' ' && field.p[n] != '\t')
+		n++;
+	if (!span_ieq((struct span){field.p, n}, span_of("Bearer")))
+		return VERDICT_KEY_MISSING;
+	/* A tab is no separator in RFC 9110 11.4: other readers may take the field for another
+	 * scheme. */
+	if (n == field.len || field.p[n] == '\t')
+		return VERDICT_REQUEST_INVALID;
+	*key = span_trim((struct span){field.p + n, field.len - n});
+	return key->len > 0 && is_single(*key) ? VERDICT_OK : VERDICT_REQUEST_INVALID;
+}
+
+enum verdict
+credential_in_headers(const struct params *params, struct span *key)
+{
+	struct span field, from_bearer = {NULL, 0}, from_header = {NULL, 0};
+	enum verdict verdict;
+	int n;
+
+	*key = (struct span){NULL, 0};
+	n = params_get(params, "HTTP_AUTHORIZATION", &field);
+	if (n == 2)
+		return VERDICT_REQUEST_INVALID;
+	if (n == 1) {
+		verdict = bearer(field, &from_bearer);
+		if (verdict != VERDICT_OK && verdict != VERDICT_KEY_MISSING)
+			return verdict;
+	}
+	n = params_get(params, "HTTP_X_API_KEY", &field);
+	if (n == 2)
+		return VERDICT_REQUEST_INVALID;
+	if (n == 1) {
+		from_header = span_trim(field);
+		if (!is_single(from_header))
+			return VERDICT_REQUEST_INVALID;
+	}
+	if (from_bearer.len > 0 && from_header.len > 0 &&
+	    !credential_equal(from_bearer, from_header))
+		return VERDICT_REQUEST_INVALID;
+	*key = from_bearer.len > 0 ? from_bearer : from_header;
+	return key->len > 0 ? VERDICT_OK : VERDICT_KEY_MISSING;
+}
+
+static int
+is_query_parameter(const struct config *config, struct span name)
+{
+	char mem[QUERY_NAME_MAX];
+	size_t i, len;
+
+	if (text_urldecode(name, mem, sizeof(mem), &len) == -1)
+		return 0;
+	for (i = 0; i < config->nquery_parameters; i++)
+		if (span_ieq((struct span){mem, len}, span_of(config->query_parameters[i])))
+			return 1;
+	return 0;
+}
+
+/* What was found so far. */
+struct search {
+	const struct config *config;
+	char *mem;
+	struct span key;
+	int found;
+};
+
+static void
+look_at_value(struct search *s, struct span value)
+{
+	char mem[CREDENTIAL_URL_MAX];
+	struct span key;
+	size_t len;
+
+	if (text_urldecode(value, mem, sizeof(mem), &len) == 0) {
+		key = span_trim((struct span){mem, len});
+		if (!token_has_form(key, span_of(s->config->key_prefix)))
+			;
+		else if (s->found == 0) {
+			memcpy(s->mem, key.p, key.len);
+			s->key = (struct span){s->mem, key.len};
+			s->found = 1;
+		} else if (!credential_equal(s->key, key))
+			s->found = 2;
+	}
+	secret_wipe(mem, sizeof(mem));
+}
+
+/* Cuts what is before the first of ${stops} off *rest, and the stop with it. */
+static struct span
+cut(struct span *rest, const char *stops)
+{
+	struct span head = {rest->p, 0};
+
+	while (head.len < rest->len && strchr(stops, rest->p[head.len]) == NULL)
+		head.len++;
+	rest->p += head.len;
+	rest->len -= head.len;
+	if (rest->len > 0) {
+		rest->p++;
+		rest->len--;
+	}
+	return head;
+}
+
+/* Pairs are separated by '&', by some frameworks also by ';'. */
+static void
+look_at_query(struct search *s, struct span query)
+{
+	struct span pair, name;
+
+	while (query.len > 0) {
+		pair = cut(&query, "&;");
+		name = cut(&pair, "=");
+		if (is_query_parameter(s->config, name))
+			look_at_value(s, pair);
+	}
+}
+
+int
+credential_in_url(const struct params *params, const struct config *config,
+    char mem[CREDENTIAL_URL_MAX], struct span *key)
+{
+	struct search s = {.config = config, .mem = mem};
+	struct span url;
+	size_t i;
+
+	for (i = 0; i < params->n; i++) {
+		if (span_is(params->at[i].name, "QUERY_STRING")) {
+			look_at_query(&s, params->at[i].value);
+		} else if (span_is(params->at[i].name, "REQUEST_URI")) {
+			url = params->at[i].value;
+			url = cut(&url, "#");
+			(void)cut(&url, "?");
+			look_at_query(&s, url);
+		}
+	}
+	*key = s.key;
+	return s.found;
+}

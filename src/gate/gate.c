@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * A request's way through a worker.  The steps below are walked in order until one has a verdict;
+ * what passes them all is asked of the keeper; the answer is rendered in the request's mode.
+ *
+ * The gate holds no secret and no store: it can refuse by itself, but never admit.  VERDICT_OK of a
+ * step means "go on"; the only VERDICT_OK that admits is the keeper's own, in answered().
+ *
+ * Invariants: every request gets exactly one answer, unless its peer is gone; one that does not
+ * reach answered() with the keeper's ok is denied; keys copied out of the request are wiped before
+ * their memory is used again.
+ */
+
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include "gate/gate.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/text.h"
+#include "core/keyrec.h"
+#include "core/token.h"
+#include "fcgi/server.h"
+#include "gate/ask.h"
+#include "gate/credential.h"
+#include "gate/facts.h"
+#include "gate/policy.h"
+#include "gate/render.h"
+
+/* One open request; everything borrowed in it points into the FastCGI params or into itself. */
+struct visit {
+	struct fcgi_request *fcgi;
+	const struct params *params;
+	int role;
+	struct policy policy;
+	struct facts facts;
+	struct span key;     /* the credential to be checked */
+	struct span url_key; /* in url_mem */
+	int url_keys;	     /* 0 none, 1 one, 2 several in the URL */
+	char url_mem[CREDENTIAL_URL_MAX];
+	uint64_t asked; /* the check that is pending, or 0 */
+	SLIST_ENTRY(visit) pool;
+};
+
+struct gate {
+	const struct config *config;
+	struct facts_rules rules;
+	struct fcgi_server *server;
+	struct ask *ask;
+	gate_start_keeper_fn *start_keeper;
+	void *start_cookie;
+	int64_t log_after_us; /* of mistakes in the web server's configuration: one line a second */
+	SLIST_HEAD(, visit) visits; /* free ones */
+	struct reply reply;
+};
+
+/* ---- the steps ---- */
+
+/* Sends a key that was seen where it must not be to the keeper, to be marked.  The answer changes
+ * nothing. */
+static void
+report_exposed(struct gate *G, const struct visit *v, struct span key, uint8_t ways)
+{
+	struct wire_check check = {.exposed = ways,
+	    .has_addr = v->facts.has_addr,
+	    .addr = v->facts.addr,
+	    .credential = key};
+
+	if (token_valid(key, span_of(G->config->key_prefix)) &&
+	    ask_check(G->ask, &check, NULL) == 0)
+		log_event(LOG_LVL_WARNING, "exposure_not_recorded", NULL);
+}
+
+static enum verdict
+step_policy(struct gate *G, struct visit *v)
+{
+	enum verdict verdict = policy_read(v->params, v->role, &v->policy);
+	int64_t now_us;
+
+	/* Of a request that is too large, params may be missing: that is the client's doing. */
+	if (v->params->too_large)
+		return VERDICT_REQUEST_INVALID;
+	if (verdict == VERDICT_MISCONFIGURED && (now_us = clock_mono_us()) >= G->log_after_us) {
+		G->log_after_us = now_us + CLOCK_SECOND;
+		log_event(LOG_LVL_ERROR, "misconfigured", "param", v->policy.wrong, "error",
+		    "the web server sent it twice or malformed", NULL);
+	}
+	return verdict;
+}
+
+static enum verdict
+step_https(struct gate *G, struct visit *v)
+{
+	struct span key;
+
+	if (v->facts.https || !G->config->require_https)
+		return VERDICT_OK;
+	if (v->url_keys > 0)
+		report_exposed(G, v, v->url_key, KEYREC_EXPOSED_HTTP | KEYREC_EXPOSED_URL);
+	if (credential_in_headers(v->params, &key) == VERDICT_OK &&
+	    (v->url_keys == 0 || !credential_equal(key, v->url_key)))
+		report_exposed(G, v, key, KEYREC_EXPOSED_HTTP);
+	return VERDICT_HTTPS_REQUIRED;
+}
+
+static enum verdict
+step_url(struct gate *G, struct visit *v)
+{
+	if (v->url_keys == 0 || G->config->allow_query_keys)
+		return VERDICT_OK;
+	report_exposed(G, v, v->url_key, KEYREC_EXPOSED_URL);
+	return VERDICT_KEY_IN_URL;
+}
+
+static enum verdict
+step_credential(struct gate *G, struct visit *v)
+{
+	enum verdict verdict = credential_in_headers(v->params, &v->key);
+
+	(void)G;
+	if (v->url_keys == 0 || verdict == VERDICT_REQUEST_INVALID)
+		return verdict;
+	/* Allowed in the URL, or step_url had refused it. */
+	if (v->url_keys > 1 || (verdict == VERDICT_OK && !credential_equal(v->key, v->url_key)))
+		return VERDICT_REQUEST_INVALID;
+	v->key = v->url_key;
+	return VERDICT_OK;
+}
+
+static enum verdict
+step_checksum(struct gate *G, struct visit *v)
+{
+	return token_valid(v->key, span_of(G->config->key_prefix)) ? VERDICT_OK
+								   : VERDICT_KEY_INVALID;
+}
+
+static enum verdict (*const steps[])(struct gate *, struct visit *) = {
+    step_policy,
+    step_https,
+    step_url,
+    step_credential,
+    step_checksum,
+};
+
+/* ---- the answer ---- */
+
+static void
+visit_end(struct gate *G, struct visit *v)
+{
+	secret_wipe(v->url_mem, sizeof(v->url_mem));
+	SLIST_INSERT_HEAD(&G->visits, v, pool);
+}
+
+static void
+log_decision(const struct visit *v, enum verdict verdict, const struct wire_answer *a)
+{
+	char id[WIRE_REQUEST_ID_MAX + 1], key[TOKEN_ID_LEN + 1], addr[NETADDR_TEXT_MAX] = "";
+
+	if (v->facts.has_addr)
+		netaddr_format(&v->facts.addr, addr);
+	if (span_copy(id, sizeof(id), policy_id(&v->policy)) == -1)
+		id[0] = '\0';
+	if (a == NULL || span_copy(key, sizeof(key), a->id) == -1)
+		key[0] = '\0';
+	log_event(LOG_LVL_DEBUG, "decision", "request", id, "code", verdict_info(verdict)->code,
+	    "key", key, "client", addr, NULL);
+}
+
+static void
+answer(struct gate *G, struct visit *v, enum verdict verdict, const struct wire_answer *a)
+{
+	struct render r = {.mode = v->policy.mode,
+	    .verdict = verdict,
+	    .id = policy_id(&v->policy),
+	    .needed_scopes = v->policy.scopes,
+	    .pass = v->policy.pass,
+	    .head = span_is(v->facts.method, "HEAD"),
+	    .answer = a,
+	    .config = G->config};
+
+	if (G->config->log_level >= LOG_LVL_DEBUG)
+		log_decision(v, verdict, a);
+	render_reply(&r, &G->reply);
+	fcgi_answer(v->fcgi, reply_view(&G->reply));
+	visit_end(G, v);
+}
+
+/* What goes into headers must be safe there, whoever sent it. */
+static int
+is_safe(const struct wire_answer *a)
+{
+	return text_header_safe(a->id) && (a->owner.len == 0 || text_header_safe(a->owner)) &&
+	       (a->plan.len == 0 || text_header_safe(a->plan)) &&
+	       (a->scopes.len == 0 || text_header_safe(a->scopes));
+}
+
+/* From ask: the keeper's answer, or NULL when there is none in time. */
+static void
+answered(void *cookie, void *tag, const struct wire_answer *a)
+{
+	struct gate *G = cookie;
+	struct visit *v = tag;
+
+	v->asked = 0;
+	if (a != NULL && a->verdict == VERDICT_OK && !is_safe(a)) {
+		log_event(
+		    LOG_LVL_ERROR, "keeper_answer", "error", "text that no header can hold", NULL);
+		a = NULL;
+	}
+	answer(G, v, a == NULL ? VERDICT_UNAVAILABLE : a->verdict, a);
+}
+
+/* ---- the way ---- */
+
+static uint64_t
+ask_keeper(struct gate *G, struct visit *v)
+{
+	struct wire_check check = {.cost = v->policy.cost,
+	    .has_addr = v->facts.has_addr,
+	    .addr = v->facts.addr,
+	    .credential = v->key,
+	    .needed_scopes = v->policy.scopes,
+	    .referrer = v->facts.referrer,
+	    .app = v->facts.app,
+	    .method = v->facts.method,
+	    .request_id = v->policy.given_id};
+
+	return ask_check(G->ask, &check, v);
+}
+
+static struct visit *
+visit_begin(struct gate *G, struct fcgi_request *request, const struct params *params, int role)
+{
+	struct visit *v = SLIST_FIRST(&G->visits);
+
+	if (v != NULL)
+		SLIST_REMOVE_HEAD(&G->visits, pool);
+	else if ((v = malloc(sizeof(*v))) == NULL)
+		return NULL;
+	v->fcgi = request;
+	v->params = params;
+	v->role = role;
+	v->key = (struct span){NULL, 0};
+	v->asked = 0;
+	facts_read(&G->rules, params, &v->facts);
+	v->url_keys = credential_in_url(params, G->config, v->url_mem, &v->url_key);
+	fcgi_request_set(request, v);
+	return v;
+}
+
+static void
+on_request(void *cookie, struct fcgi_request *request, const struct params *params, int role)
+{
+	struct gate *G = cookie;
+	enum verdict verdict = VERDICT_OK;
+	struct visit *v;
+	size_t i;
+
+	if ((v = visit_begin(G, request, params, role)) == NULL) {
+		reply_begin(&G->reply, 503); /* left unfinished: goes out as the fixed refusal */
+		fcgi_answer(request, reply_view(&G->reply));
+		return;
+	}
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]) && verdict == VERDICT_OK; i++)
+		verdict = steps[i](G, v);
+	if (verdict == VERDICT_OK && (v->asked = ask_keeper(G, v)) == 0)
+		verdict = VERDICT_UNAVAILABLE;
+	if (verdict != VERDICT_OK)
+		answer(G, v, verdict, NULL);
+}
+
+static struct span
+on_refuse(void *cookie, struct span mode, int role)
+{
+	struct gate *G = cookie;
+	struct policy policy;
+	static const struct params none;
+	struct render r = {.verdict = VERDICT_REQUEST_INVALID, .config = G->config};
+
+	(void)policy_read(&none, role, &policy); /* for an id */
+	r.mode = policy_mode_of(role, mode.p != NULL, mode);
+	r.id = policy_id(&policy);
+	render_reply(&r, &G->reply);
+	return reply_view(&G->reply);
+}
+
+static void
+on_gone(void *cookie, struct fcgi_request *request)
+{
+	struct gate *G = cookie;
+	struct visit *v = fcgi_request_get(request);
+
+	if (G->ask != NULL)
+		ask_cancel(G->ask, v->asked);
+	visit_end(G, v);
+}
+
+static int
+on_round(void *cookie)
+{
+	struct gate *G = cookie;
+
+	return ask_round(G->ask);
+}
+
+static void
+on_no_keeper(void *cookie)
+{
+	struct gate *G = cookie;
+
+	if (G->start_keeper != NULL)
+		G->start_keeper(G->start_cookie);
+}
+
+struct gate *
+gate_new(const struct config *config, int listen_fd, gate_start_keeper_fn *start_keeper,
+    void *cookie, struct err *e)
+{
+	struct fcgi_options options = {.listen_fd = listen_fd,
+	    .max_connections = config->max_connections,
+	    .mode_param = "APIKEYD_MODE"};
+	struct ask_options ask = {.run_dir = config->run_dir,
+	    .timeout_us = config->keeper_timeout_us,
+	    .done = answered,
+	    .start_keeper = on_no_keeper};
+	struct gate *G;
+
+	if ((G = calloc(1, sizeof(*G))) == NULL) {
+		err_sys(e, "worker");
+		return NULL;
+	}
+	G->config = config;
+	G->start_keeper = start_keeper;
+	G->start_cookie = cookie;
+	SLIST_INIT(&G->visits);
+	ask.done_cookie = ask.start_cookie = G;
+	if (facts_rules_init(&G->rules, config, e) == -1 || fcgi_server_init(e) == -1)
+		goto fail;
+	G->server = fcgi_server_new(&options,
+	    &(struct fcgi_handlers){.request = on_request,
+		.refuse = on_refuse,
+		.round = on_round,
+		.gone = on_gone,
+		.cookie = G},
+	    e);
+	if (G->server == NULL || (G->ask = ask_new(&ask, G->server, e)) == NULL)
+		goto fail;
+	return G;
+fail:
+	gate_free(&G);
+	return NULL;
+}
+
+void
+gate_free(struct gate **gate)
+{
+	struct gate *G = *gate;
+	struct visit *v;
+
+	*gate = NULL;
+	if (G == NULL)
+		return;
+	/* The server takes open requests back through on_gone; ask needs the server until it is
+	 * freed. */
+	ask_free(&G->ask);
+	fcgi_server_free(&G->server);
+	while ((v = SLIST_FIRST(&G->visits)) != NULL) {
+		SLIST_REMOVE_HEAD(&G->visits, pool);
+		free(v);
+	}
+	free(G);
+}
+
+int
+gate_run(struct gate *G, struct err *e)
+{
+	return fcgi_server_run(G->server, e);
+}
+
+void
+gate_stop(struct gate *G)
+{
+	fcgi_server_stop(G->server);
+}
+
+int
+gate_watch(struct gate *G, int fd, void (*fn)(void *, uint32_t), void *cookie, struct err *e)
+{
+	return fcgi_server_watch(G->server, fd, fn, cookie, e);
+}

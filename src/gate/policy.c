@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Reads APIKEYD_MODE, APIKEYD_SCOPE, APIKEYD_COST, APIKEYD_PASS and APIKEYD_REQUEST_ID.  Runs in a
+ * worker, first of all steps, because every answer needs the mode.
+ *
+ * These params are the administrator's words.  Whatever is off about one of them - unknown,
+ * malformed, given twice - is a mistake in the web server's configuration, and a mistake denies: a
+ * scope or a cost that was ignored would open a route.
+ *
+ * Invariants: nothing here looks at HTTP_*; a value is used only after its whole text was checked.
+ */
+
+#include <string.h>
+
+#include "gate/policy.h"
+
+#include "base/random.h"
+#include "core/plan.h"
+#include "core/scope.h"
+#include "wire/wire.h"
+
+#define PASS_MAX 64 /* characters behind the '@' */
+
+/* FastCGI's authorizers have one form of answer, whatever APIKEYD_MODE says; "render" is not
+ * served. */
+static const struct {
+	const char *name;
+	enum policy_mode mode;
+} modes[] = {
+    {"serve", POLICY_SERVE},
+    {"auth_request", POLICY_AUTH_REQUEST},
+    {"accel", POLICY_ACCEL},
+};
+
+enum policy_mode
+policy_mode_of(int role, int given, struct span value)
+{
+	size_t i;
+
+	if (role == 2)
+		return POLICY_AUTHORIZER;
+	if (!given)
+		return POLICY_SERVE;
+	for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+		if (span_is(value, modes[i].name))
+			return modes[i].mode;
+	return POLICY_UNKNOWN;
+}
+
+/* Are all characters letters, digits or of ${more}, and 1 to ${max} of them? */
+static int
+made_of(struct span s, const char *more, size_t max)
+{
+	size_t i;
+	char c;
+
+	if (s.len == 0 || s.len > max)
+		return 0;
+	for (i = 0; i < s.len; i++) {
+		c = s.p[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			(c != '\0' && strchr(more, c) != NULL)))
+			return 0;
+	}
+	return 1;
+}
+
+static int
+read_mode(const struct params *params, int role, struct policy *P)
+{
+	struct span value;
+	int n = params_get(params, "APIKEYD_MODE", &value);
+
+	P->mode = policy_mode_of(role, n != 0, value);
+	return P->mode == POLICY_AUTHORIZER || (P->mode != POLICY_UNKNOWN && n != 2);
+}
+
+static int
+read_scope(const struct params *params, int role, struct policy *P)
+{
+	struct span value;
+	int n = params_get(params, "APIKEYD_SCOPE", &value);
+
+	(void)role;
+	if (n == 0)
+		return 1;
+	if (n == 2 || !scope_needed_list_ok(value))
+		return 0;
+	P->scopes = value;
+	return 1;
+}
+
+static int
+read_cost(const struct params *params, int role, struct policy *P)
+{
+	struct span value;
+	unsigned long long cost;
+	int n = params_get(params, "APIKEYD_COST", &value);
+
+	(void)role;
+	if (n == 0)
+		return 1;
+	if (n == 2 || span_u64(value, LIMIT_COST_MAX, &cost) == -1)
+		return 0;
+	P->cost = (uint32_t)cost;
+	return 1;
+}
+
+static int
+read_pass(const struct params *params, int role, struct policy *P)
+{
+	struct span value;
+	int n = params_get(params, "APIKEYD_PASS", &value);
+
+	(void)role;
+	if (n == 0 || (n == 1 && value.len == 0))
+		return P->mode != POLICY_ACCEL;
+	/* A location by name only: the request continues with its method and body, and no path can
+	 * be named. */
+	if (n == 2 || value.p[0] != '@' ||
+	    !made_of((struct span){value.p + 1, value.len - 1}, "_-", PASS_MAX))
+		return 0;
+	P->pass = value;
+	return 1;
+}
+
+static int
+read_request_id(const struct params *params, int role, struct policy *P)
+{
+	struct span value;
+	int n = params_get(params, "APIKEYD_REQUEST_ID", &value);
+
+	(void)role;
+	if (n == 0 || (n == 1 && value.len == 0))
+		return 1;
+	if (n == 2 || !made_of(value, "._:@-", WIRE_REQUEST_ID_MAX))
+		return 0;
+	P->given_id = value;
+	return 1;
+}
+
+static const struct {
+	const char *name;
+	int (*read)(const struct params *, int role, struct policy *);
+} readers[] = {
+    {"APIKEYD_MODE", read_mode},
+    {"APIKEYD_REQUEST_ID", read_request_id},
+    {"APIKEYD_SCOPE", read_scope},
+    {"APIKEYD_COST", read_cost},
+    {"APIKEYD_PASS", read_pass},
+};
+
+enum verdict
+policy_read(const struct params *params, int role, struct policy *P)
+{
+	size_t i;
+
+	*P = (struct policy){.cost = 1};
+	for (i = 0; i < sizeof(readers) / sizeof(readers[0]); i++)
+		if (!readers[i].read(params, role, P) && P->wrong == NULL)
+			P->wrong = readers[i].name;
+	if (P->given_id.len == 0 && random_base62(P->made_id, POLICY_MADE_ID, NULL) == -1)
+		return VERDICT_UNAVAILABLE;
+	return P->wrong == NULL ? VERDICT_OK : VERDICT_MISCONFIGURED;
+}
+
+struct span
+policy_id(const struct policy *P)
+{
+	return P->given_id.len > 0 ? P->given_id : span_of(P->made_id);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Goal: exactly one credential is found, where it may be, or the request is refused; a key in a URL
+ * is found however it is spelled.  Guards Invariant 6 (nothing ambiguous is admitted) and Invariant
+ * 4 (what was decoded is in the caller's memory alone).
+ */
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "core/token.h"
+#include "gate/credential.h"
+
+static char key[TOKEN_MAX + 1], other[TOKEN_MAX + 1];
+static struct config config = {.key_prefix = (char *)"ak",
+    .nquery_parameters = 2,
+    .query_parameters = {(char *)"api_key", (char *)"key"}};
+
+static int
+setup(void **state)
+{
+	(void)state;
+	return token_generate("ak", TOKEN_LIVE, key, NULL) ||
+	       token_generate("ak", TOKEN_TEST, other, NULL);
+}
+
+static void
+fill(struct params *P, const char *const *pairs)
+{
+	params_init(P);
+	for (; *pairs != NULL; pairs += 2)
+		params_add(P, span_of(pairs[0]), span_of(pairs[1]));
+}
+
+#define PAIRS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define A "HTTP_AUTHORIZATION"
+#define X "HTTP_X_API_KEY"
+
+static void
+headers(enum verdict want, const char *want_key, const char *const *pairs)
+{
+	struct params P;
+	struct span found;
+
+	fill(&P, pairs);
+	assert_int_equal(credential_in_headers(&P, &found), want);
+	if (want == VERDICT_OK) {
+		assert_int_equal(found.len, strlen(want_key));
+		assert_memory_equal(found.p, want_key, found.len);
+	} else {
+		assert_true(want_key == NULL);
+	}
+}
+
+static void
+test_headers_found(void **state)
+{
+	(void)state;
+	headers(VERDICT_OK, "abc", PAIRS(X, "abc"));
+	headers(VERDICT_OK, "abc", PAIRS(X, "\t abc \t"));
+	headers(VERDICT_OK, "abc", PAIRS(A, "Bearer abc"));
+	headers(VERDICT_OK, "abc", PAIRS(A, "bEARER   abc  "));
+	headers(VERDICT_OK, "abc", PAIRS(A, " \tBearer abc"));
+	headers(VERDICT_OK, "abc", PAIRS(A, "Bearer abc", X, "abc"));
+	headers(VERDICT_OK, "abc", PAIRS(A, "Basic dTpw", X, "abc"));
+	headers(VERDICT_OK, "abc", PAIRS(A, "Digest a=b, c=d", X, "abc"));
+	headers(VERDICT_OK, "abc", PAIRS(A, "Bearer abc", X, ""));
+	headers(VERDICT_OK, "abc", PAIRS("OTHER", "x", X, "abc", "HTTP_X_API_KEY2", "x"));
+}
+
+static void
+test_headers_missing(void **state)
+{
+	(void)state;
+	headers(VERDICT_KEY_MISSING, NULL, PAIRS("OTHER", "x"));
+	headers(VERDICT_KEY_MISSING, NULL, PAIRS(X, ""));
+	headers(VERDICT_KEY_MISSING, NULL, PAIRS(X, "  \t"));
+	headers(VERDICT_KEY_MISSING, NULL, PAIRS(A, ""));
+	headers(VERDICT_KEY_MISSING, NULL, PAIRS(A, "Basic dTpw"));
+	headers(VERDICT_KEY_MISSING, NULL, PAIRS(A, "BearerX abc"));
+	headers(VERDICT_KEY_MISSING, NULL, PAIRS(A, "abc"));
+}
+
+static void
+test_headers_ambiguous(void **state)
+{
+	(void)state;
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer abc", X, "abd"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer abc", X, "abcd"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer abc", A, "Bearer abc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Basic dTpw", X, "abc", A, "Basic dTpw"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(X, "abc", "OTHER", "x", X, "abc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(X, "", X, "abc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer  "));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer\tabc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer abc,abc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer abc abc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer", X, "abc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(X, "abc, abc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(X, "abc\tabc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(X, "abc\nabc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(X, "abc\177"));
+}
+
+static void
+url(int want, const char *const *pairs)
+{
+	char mem[CREDENTIAL_URL_MAX];
+	struct params P;
+	struct span found;
+
+	fill(&P, pairs);
+	assert_int_equal(credential_in_url(&P, &config, mem, &found), want);
+	if (want > 0) {
+		assert_ptr_equal(found.p, mem);
+		assert_true(span_is(found, key));
+	} else {
+		assert_int_equal(found.len, 0);
+	}
+}
+
+/* ${format} with the first %s replaced by ${a}, the second by ${b}. */
+static const char *
+text(const char *format, const char *a, const char *b)
+{
+	static char mem[4][512];
+	static unsigned turn;
+	char *out = mem[turn++ % 4];
+	size_t n = 0;
+
+	for (; *format != '\0'; format++) {
+		if (format[0] == '%' && format[1] == 's') {
+			memcpy(out + n, a, strlen(a));
+			n += strlen(a);
+			a = b;
+			format++;
+		} else {
+			out[n++] = *format;
+		}
+	}
+	out[n] = '\0';
+	return out;
+}
+
+#define URI(f) PAIRS("REQUEST_URI", text(f, key, other))
+#define QS(f) PAIRS("QUERY_STRING", text(f, key, other))
+
+static void
+test_url_found(void **state)
+{
+	char hex[3 * TOKEN_MAX + 1], *p = hex;
+	size_t i;
+
+	(void)state;
+	url(1, URI("/a?api_key=%s"));
+	url(1, URI("/a?x=1&api_key=%s&y=2"));
+	url(1, URI("/a?x=1;key=%s"));
+	url(1, URI("/a?API_Key=%s"));
+	url(1, URI("/a?api%5fkey=%s"));
+	url(1, URI("/a?key=%s#fragment"));
+	url(1, URI("http://host/a?key=%s"));
+	url(1, URI("/a?key=+%s+"));
+	url(1, PAIRS("REQUEST_URI", text("/a?key=%s&key=%s", key, key)));
+	url(1, QS("api_key=%s"));
+	url(1, PAIRS("REQUEST_URI", "/a", "QUERY_STRING", text("api_key=%s", key, NULL)));
+	url(1, PAIRS("REQUEST_URI", text("/a?key=%s", key, NULL), "QUERY_STRING",
+		   text("key=%s", key, NULL)));
+	for (i = 0; key[i] != '\0'; i++, p += 3)
+		snprintf(p, 4, "%%%02X", (unsigned char)key[i]);
+	url(1, PAIRS("REQUEST_URI", text("/?key=%s", hex, NULL)));
+}
+
+static void
+test_url_not_found(void **state)
+{
+	(void)state;
+	url(0, PAIRS("OTHER", "x"));
+	url(0, PAIRS("REQUEST_URI", "/"));
+	url(0, PAIRS("REQUEST_URI", "", "QUERY_STRING", ""));
+	url(0, URI("/a?other=%s"));
+	url(0, URI("/a/key=%s"));
+	url(0, URI("/a?key=x%s"));
+	url(0, URI("/a?%s"));
+	url(0, PAIRS("REQUEST_URI", "/a?key=name&api_key="));
+	url(0, PAIRS("REQUEST_URI", "/a?key=%&api_key=%zz&k%=1"));
+	url(0, PAIRS("HTTP_REFERER", text("/a?key=%s", key, NULL)));
+	url(0, PAIRS("REQUEST_URI", text("/?a-name-that-is-too-long-to-be-one-of-those-that-are-"
+					 "looked-for-in-queries=%s",
+					key, NULL)));
+}
+
+static void
+test_url_several(void **state)
+{
+	(void)state;
+	url(2, URI("/a?key=%s&api_key=%s"));
+	url(2, PAIRS("REQUEST_URI", text("/a?key=%s", key, NULL), "QUERY_STRING",
+		   text("key=%s", other, NULL)));
+}
+
+static void
+test_equal(void **state)
+{
+	(void)state;
+	assert_int_equal(credential_equal(span_of("abc"), span_of("abc")), 1);
+	assert_int_equal(credential_equal(span_of("abc"), span_of("abd")), 0);
+	assert_int_equal(credential_equal(span_of("abc"), span_of("abcd")), 0);
+	assert_int_equal(credential_equal(span_of(""), span_of(NULL)), 1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_headers_found),
+	    cmocka_unit_test(test_headers_missing),
+	    cmocka_unit_test(test_headers_ambiguous),
+	    cmocka_unit_test(test_url_found),
+	    cmocka_unit_test(test_url_not_found),
+	    cmocka_unit_test(test_url_several),
+	    cmocka_unit_test(test_equal),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
