@@ -4,9 +4,10 @@
  *
  *	print_settings --man	the list of settings of apikeyd.conf(5), in mdoc(7)
  *	print_settings --sample	conf/apikeyd.conf: every setting with its default, commented out
+ *	print_settings --names	the names alone, for the test that holds the manual against the table
  *
- * Not installed.  Values come from config_load's defaults, so that what is printed is what is in
- *force.
+ * Not installed.  Values come from config_load's defaults, so that what is printed is what
+ * is in force.
  */
 
 #include <err.h>
@@ -154,13 +155,23 @@ print_sample(void)
 	}
 }
 
+static void
+print_names(void)
+{
+	const struct setting *s;
+	size_t i;
+
+	for (i = 0; (s = settings_at(i)) != NULL; i++)
+		puts(s->name);
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct {
 		const char *option;
 		void (*print)(void);
-	} forms[] = {{"--man", print_man}, {"--sample", print_sample}};
+	} forms[] = {{"--man", print_man}, {"--sample", print_sample}, {"--names", print_names}};
 	size_t i;
 
 	for (i = 0; argc == 2 && i < sizeof(forms) / sizeof(forms[0]); i++)
@@ -170,5 +181,5 @@ main(int argc, char **argv)
 				err(1, "stdout");
 			return 0;
 		}
-	errx(2, "usage: print_settings --man | --sample");
+	errx(2, "usage: print_settings --man | --sample | --names");
 }

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A child process of the supervisor (the keeper, a worker).
+ *
+ * Knows how one child is started, heard and given up; what shall become of it is the supervisor's
+ * decision. A child is this very program, executed again: a worker then has a fresh address space
+ * (no state of the supervisor, its own layout), and an upgrade of the file on disk does not mix
+ * versions, because /proc/self/exe stays the old one.
+ *
+ * Invariants: a child inherits fd 0, 1, 2 and its end of the status pipe, nothing else; it does not
+ * outlive the supervisor (PR_SET_PDEATHSIG); a child that dies again and again is started ever more
+ * slowly.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "apikeyd/child.h"
+
+#define STATUS_FD 3 /* in the child */
+
+#define BACKOFF_FIRST_US INT64_C(50000)
+#define BACKOFF_MAX_US INT64_C(5000000)
+
+int64_t
+child_backoff_us(unsigned quick_deaths)
+{
+	int64_t us = BACKOFF_FIRST_US;
+
+	/* The first death is answered at once: whoever waits for the keeper has but a second. */
+	if (quick_deaths <= 1)
+		return 0;
+	for (quick_deaths -= 2; quick_deaths > 0 && us < BACKOFF_MAX_US; quick_deaths--)
+		us *= 2;
+	return us < BACKOFF_MAX_US ? us : BACKOFF_MAX_US;
+}
+
+const char *
+child_role_name(enum child_role role)
+{
+	return role == CHILD_KEEPER ? "keeper" : "worker";
+}
+
+int
+child_alive(const struct child *c)
+{
+	return c->state >= CHILD_STARTING;
+}
+
+/* In the child: ${fd} becomes ${as}, open across the execution. */
+static int
+place(int fd, int as)
+{
+	return dup2(fd, as) == -1 ? -1 : 0;
+}
+
+static int
+arrange_fds(const struct child *c, const struct child_launch *launch, int status)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), in;
+
+	/* Out of the way first: none of them may be overwritten by the placing of another. */
+	in = fcntl(
+	    c->role == CHILD_WORKER ? launch->listen_fd : null, F_DUPFD_CLOEXEC, STATUS_FD + 1);
+	status = fcntl(status, F_DUPFD_CLOEXEC, STATUS_FD + 1);
+	null = fcntl(null, F_DUPFD_CLOEXEC, STATUS_FD + 1);
+	if (in == -1 || status == -1 || null == -1)
+		return -1;
+	if (place(in, STDIN_FILENO) == -1 || place(status, STATUS_FD) == -1)
+		return -1;
+	if (launch->quiet && (place(null, STDOUT_FILENO) == -1 || place(null, STDERR_FILENO) == -1))
+		return -1;
+	return close_range(STATUS_FD + 1, ~0U, 0);
+}
+
+static void __attribute__((noreturn))
+become(const struct child *c, const struct child_launch *launch, int status, pid_t parent)
+{
+	char fd_text[] = {'0' + STATUS_FD, '\0'};
+	const char *const argv[] = {launch->argv0, child_role_name(c->role), "-c", launch->config,
+	    "--status-fd", fd_text, NULL};
+	sigset_t none;
+
+	/* A group of its own: a Ctrl-C at the terminal is the supervisor's to handle, in its order.
+	 */
+	(void)setpgid(0, 0);
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) == -1 || getppid() != parent)
+		_exit(1);
+	if (arrange_fds(c, launch, status) == 0) {
+		(void)sigemptyset(&none);
+		(void)sigprocmask(SIG_SETMASK, &none, NULL);
+		(void)execv("/proc/self/exe", (char *const *)(void *)argv);
+	}
+	_exit(127);
+}
+
+int
+child_spawn(struct child *c, const struct child_launch *launch, int64_t now_us, struct err *e)
+{
+	pid_t parent = getpid(), pid;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1)
+		return err_sys(e, "cannot start a %s: pipe", child_role_name(c->role));
+	if ((pid = fork()) == -1) {
+		(void)err_sys(e, "cannot start a %s: fork", child_role_name(c->role));
+		(void)close(fds[0]);
+		(void)close(fds[1]);
+		return -1;
+	}
+	if (pid == 0)
+		become(c, launch, fds[1], parent);
+	(void)close(fds[1]);
+	c->pid = pid;
+	c->status_fd = fds[0];
+	c->state = CHILD_STARTING;
+	c->started_us = now_us;
+	c->ready_us = c->heard_us = 0;
+	c->nsaid = 0;
+	c->erring = c->unwanted = c->hang_up = 0;
+	return 0;
+}
+
+static int
+take(struct child *c, const char *bytes, size_t n, int64_t now_us)
+{
+	size_t i;
+	int became = 0;
+
+	for (i = 0; i < n; i++) {
+		if (c->erring) {
+			if (c->nsaid < sizeof(c->said))
+				c->said[c->nsaid++] = bytes[i];
+		} else if (bytes[i] == 'E') {
+			c->erring = 1;
+		} else if (bytes[i] == 'R' && c->state == CHILD_STARTING) {
+			c->state = CHILD_READY;
+			c->ready_us = now_us;
+			became = 1;
+		}
+	}
+	return became;
+}
+
+int
+child_hear(struct child *c, int64_t now_us)
+{
+	char bytes[256];
+	ssize_t n;
+	int became = 0;
+
+	if (c->status_fd == -1)
+		return 0;
+	while ((n = read(c->status_fd, bytes, sizeof(bytes))) > 0) {
+		c->heard_us = now_us;
+		became |= take(c, bytes, (size_t)n, now_us);
+	}
+	if (n == 0) {
+		/* Its end is closed: it is leaving, and SIGCHLD will tell.  A closed pipe would
+		 * wake us for ever. */
+		(void)close(c->status_fd);
+		c->status_fd = -1;
+	}
+	return became;
+}
+
+void
+child_stop(struct child *c, int64_t now_us)
+{
+	c->unwanted = 1;
+	if (c->state == CHILD_DUE)
+		c->state = CHILD_FREE;
+	if (c->state != CHILD_STARTING && c->state != CHILD_READY)
+		return;
+	(void)kill(c->pid, SIGTERM);
+	c->state = CHILD_LEAVING;
+	c->due_us = now_us + CHILD_LEAVE_US;
+}
+
+void
+child_kill(struct child *c)
+{
+	(void)kill(c->pid, SIGKILL);
+	c->state = CHILD_KILLED;
+}
+
+void
+child_reaped(struct child *c, int64_t now_us, struct err *e)
+{
+	memset(e, 0, sizeof(*e));
+	(void)child_hear(c, now_us);
+	if (c->status_fd != -1)
+		(void)close(c->status_fd);
+	c->status_fd = -1;
+	c->pid = 0;
+	if (c->nsaid > 0 && status_parse(c->said, c->nsaid, e) == -1)
+		memset(e, 0, sizeof(*e));
+	if (c->unwanted) {
+		c->state = CHILD_FREE;
+		return;
+	}
+	if (c->ready_us != 0 && now_us - c->ready_us >= CHILD_HEALTHY_US)
+		c->quick_deaths = 0;
+	c->quick_deaths++;
+	/*
+	 * Growing pauses are for a child that cannot start.  One that got ready does its work, and
+	 * who waits for it has but a second, however often it is killed.
+	 */
+	if (c->ready_us != 0 && c->quick_deaths > 2)
+		c->quick_deaths = 2;
+	c->state = CHILD_DUE;
+	c->due_us = now_us + child_backoff_us(c->quick_deaths);
+}
+
+int64_t
+child_deadline(const struct child *c)
+{
+	switch (c->state) {
+	case CHILD_DUE:
+	case CHILD_LEAVING:
+		return c->due_us;
+	case CHILD_STARTING:
+		return c->started_us +
+		       (c->role == CHILD_KEEPER ? CHILD_KEEPER_START_US : CHILD_WORKER_START_US);
+	case CHILD_READY:
+		return c->heard_us + CHILD_SILENCE_US;
+	default:
+		return INT64_MAX;
+	}
+}
