@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The admin tool without a keeper: a child process takes the store's lock and runs the same
+ * operations on the same messages, over a socket pair, so that the rest of the tool cannot tell the
+ * difference.
+ *
+ * It is a process of its own for two reasons.  Peppers and store then live in a process that has no
+ * terminal to talk to and nothing of the command line; and it can become the service user for good
+ * before it opens anything, while the tool stays who it was: when the store turns out to be owned
+ * by a keeper that is just starting, the tool connects to that one under its own name, which the
+ * audit trail then records.
+ *
+ * Invariants: what needs root (the directory) happens before service_become, everything else after
+ * it; a change is answered only after it is hard on disk; the store is closed before the process
+ * ends.
+ */
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apikey/alone.h"
+#include "apikey/service.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "keeper/decide.h"
+#include "keeper/ops.h"
+#include "keeper/peppers.h"
+#include "keeper/steady.h"
+#include "store/store.h"
+#include "wire/wire.h"
+
+struct alone {
+	const struct config *config;
+	uid_t asker; /* who runs the tool; kept over service_become, for the audit trail */
+	struct store *store;
+	struct peppers *peppers;
+	struct decide *decide;
+	struct steady steady;
+};
+
+static int
+times_now(void *cookie, struct decide_times *t)
+{
+	const struct alone *a = cookie;
+
+	t->wall_us = clock_wall_us();
+	t->steady_us = steady_now_us(&a->steady);
+	return 0;
+}
+
+static int
+alone_open(struct alone *a, struct err *e)
+{
+	const struct config *c = a->config;
+	const struct store_options options = {c->state_dir, c->cache_bytes, c->min_free_bytes};
+	struct service service;
+
+	if (service_find(c, &service, e) == -1)
+		return -1;
+	/* Without the rights to make it, store_open has the better words. */
+	if (service_make_dir(&service, c->state_dir, 0700, 1, e) == -1 && service.change)
+		return -1;
+	if (service_become(&service, e) == -1)
+		return -1;
+	/* The change of user resets what keeps core dumps away. */
+	secret_no_core();
+	(void)umask(077);
+	if ((a->store = store_open(&options, e)) == NULL)
+		return -1;
+	if (secret_heap_init(e) == -1)
+		return -1;
+	if ((a->peppers = peppers_load(c->pepper_file, e)) == NULL)
+		return -1;
+	if ((a->decide = decide_new(a->store, a->peppers, c->key_prefix, e)) == NULL)
+		return -1;
+	return steady_open(&a->steady, a->store, e);
+}
+
+static void
+alone_close(struct alone *a)
+{
+	decide_free(&a->decide);
+	peppers_free(&a->peppers);
+	store_close(&a->store);
+}
+
+/* The reply of an operation that did not come to run, as ops_run would write it. */
+static void
+write_error(const struct err *why, struct wbuf *reply)
+{
+	char text[2 * sizeof(why->msg) + 128];
+	cJSON *o = cJSON_CreateObject();
+
+	cJSON_AddFalseToObject(o, "ok");
+	cJSON_AddStringToObject(o, "error", err_name(why->code));
+	cJSON_AddStringToObject(o, "message", why->msg);
+	wbuf_bytes(reply, text, json_print(o, text, sizeof(text)));
+	cJSON_Delete(o);
+}
+
+static void
+answer(struct alone *a, struct span request, const struct err *open_error, struct wbuf *reply)
+{
+	struct ops ops = {.store = a->store,
+	    .decide = a->decide,
+	    .peppers = &a->peppers,
+	    .config = a->config,
+	    .times = times_now,
+	    .cookie = a};
+	struct ops_peer peer = {.uid = a->asker, .pid = getpid(), .may_admin = 1};
+	struct err e = {0};
+	int changed = 0;
+
+	if (open_error->code != ERR_NONE) {
+		write_error(open_error, reply);
+		return;
+	}
+	ops_run(&ops, &peer, request, reply, &changed);
+	if (changed && store_flush(a->store, &e) == -1) {
+		wbuf_reset(reply);
+		write_error(&e, reply);
+	}
+}
+
+/* Three buffers of a message each: as received, the reply's text, the reply as sent. */
+static void
+serve(struct alone *a, int fd, const struct err *open_error)
+{
+	uint8_t *mem = malloc(3 * (size_t)WIRE_MESSAGE_MAX), *in = mem;
+	struct wbuf text, out;
+	ssize_t n;
+
+	if (mem == NULL)
+		return;
+	for (;;) {
+		do {
+			n = recv(fd, in, WIRE_MESSAGE_MAX, 0);
+		} while (n == -1 && errno == EINTR);
+		if (n <= 0 || wire_type_of((struct span){(char *)in, (size_t)n}) != WIRE_ADMIN)
+			break;
+		wbuf_init(&text, mem + WIRE_MESSAGE_MAX, WIRE_MESSAGE_MAX - WIRE_HEADER);
+		wbuf_init(&out, mem + 2 * (size_t)WIRE_MESSAGE_MAX, WIRE_MESSAGE_MAX);
+		answer(a, wire_body((struct span){(char *)in, (size_t)n}), open_error, &text);
+		wire_json_encode(WIRE_REPLY, wbuf_view(&text), &out);
+		if (text.overflow || out.overflow ||
+		    send(fd, out.p, out.len, MSG_NOSIGNAL) != (ssize_t)out.len)
+			break;
+		/* Keys pass through all three. */
+		secret_wipe(mem, 3 * (size_t)WIRE_MESSAGE_MAX);
+	}
+	secret_wipe(mem, 3 * (size_t)WIRE_MESSAGE_MAX);
+	free(mem);
+}
+
+static void
+run_child(const struct config *config, int fd)
+{
+	struct alone a = {.config = config, .asker = getuid()};
+	struct err e = {0};
+
+	/* What the keeper would log, too; but standard error is the tool's, for one line. */
+	log_open(LOG_TO_SYSLOG, config->log_level, "apikey");
+	if (alone_open(&a, &e) == -1)
+		alone_close(&a);
+	serve(&a, fd, &e);
+	alone_close(&a);
+}
+
+int
+alone_start(const struct config *config, pid_t *pid, struct err *e)
+{
+	int sv[2], bytes = 2 * WIRE_MESSAGE_MAX, i;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == -1)
+		return err_sys(e, "socketpair");
+	/* A message is one datagram; where this is refused the system's default is enough. */
+	for (i = 0; i < 2; i++)
+		(void)setsockopt(sv[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	(void)fflush(NULL);
+	if ((*pid = fork()) == -1) {
+		(void)err_sys(e, "fork");
+		close(sv[0]);
+		close(sv[1]);
+		return -1;
+	}
+	if (*pid == 0) {
+		close(sv[0]);
+		run_child(config, sv[1]);
+		/* Nothing is buffered: the parent flushed before. */
+		exit(0);
+	}
+	close(sv[1]);
+	return sv[0];
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * apikey plan set, list, show, remove: the plans, and how limits are shown wherever they are shown.
+ */
+
+#include <stdio.h>
+
+#include "apikey/commands.h"
+#include "apikey/output.h"
+#include "apikey/table.h"
+#include "base/json.h"
+
+/* "minute 100/60s, day 1000/1d", with what is only tried out marked. */
+static void
+describe_limits(const cJSON *plan, char *buf, size_t cap)
+{
+	const cJSON *limit;
+	char name[32], n[32], window[32];
+	size_t at = 0;
+	int len;
+
+	buf[0] = '\0';
+	cJSON_ArrayForEach(limit, cJSON_GetObjectItemCaseSensitive(plan, "limits"))
+	{
+		len = snprintf(buf + at, cap - at, "%s%s %s/%s%s", at == 0 ? "" : ", ",
+		    tool_text(limit, "name", name), tool_text(limit, "limit", n),
+		    tool_text(limit, "window", window),
+		    cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(limit, "dry_run")) ? " (dry run)"
+										     : "");
+		if (len < 0 || (size_t)len >= cap - at)
+			return;
+		at += (size_t)len;
+	}
+}
+
+static void
+plan_row(const struct tool *t, struct table *table, const cJSON *plan)
+{
+	char buf[32], limits[1024], when[TOOL_TIME_MAX];
+
+	table_add(table, tool_text(plan, "name", buf), TERM_PLAIN);
+	table_add(table, tool_text(plan, "per", buf), TERM_PLAIN);
+	describe_limits(plan, limits, sizeof(limits));
+	table_add(table, limits[0] == '\0' ? "none" : limits, TERM_PLAIN);
+	table_add(table, tool_text(plan, "keys", buf), TERM_PLAIN);
+	tool_relative(t, plan, "changed", when);
+	table_add(table, when, TERM_PLAIN);
+}
+
+static int
+print_plan(const struct tool *t, const cJSON *plan, struct err *e)
+{
+	struct table *f = tool_fields(t);
+	char buf[32], limits[1024], when[TOOL_TIME_MAX];
+
+	tool_field(f, "name", tool_text(plan, "name", buf), TERM_PLAIN);
+	tool_field(f, "per", tool_text(plan, "per", buf), TERM_PLAIN);
+	describe_limits(plan, limits, sizeof(limits));
+	tool_field(f, "limits", limits[0] == '\0' ? "none" : limits, TERM_PLAIN);
+	tool_field(f, "keys", tool_text(plan, "keys", buf), TERM_PLAIN);
+	tool_exact(t, plan, "created", when);
+	tool_field(f, "created", when, TERM_PLAIN);
+	tool_exact(t, plan, "changed", when);
+	tool_field(f, "changed", when, TERM_PLAIN);
+	return tool_fields_end(&f, e);
+}
+
+/* An operation whose result is a plan. */
+static int
+call_for_plan(struct tool *t, const char *op, struct options *o, struct err *e)
+{
+	cJSON *plan = tool_call(t, op, o->request, e);
+	int rc;
+
+	if (plan == NULL)
+		return -1;
+	rc = t->json ? output_json(plan, e) : print_plan(t, plan, e);
+	cJSON_Delete(plan);
+	return rc == 0 ? TOOL_DONE : -1;
+}
+
+int
+cmd_plan_set(struct tool *t, struct options *o, struct err *e)
+{
+	/* Forgetting --limit must not make a plan that limits nothing. */
+	if (!cJSON_HasObjectItem(o->request, "limits"))
+		return err_set(e, ERR_USAGE,
+		    "--limit NAME=N/WINDOW is missing; a plan that limits nothing needs "
+		    "--no-limits");
+	return call_for_plan(t, "plan.set", o, e);
+}
+
+int
+cmd_plan_show(struct tool *t, struct options *o, struct err *e)
+{
+	return call_for_plan(t, "plan.show", o, e);
+}
+
+int
+cmd_plan_list(struct tool *t, struct options *o, struct err *e)
+{
+	static const struct table_column columns[] = {
+	    {"NAME", 0, 8}, {"PER", 0, 0}, {"LIMITS", 0, 16}, {"KEYS", 1, 0}, {"CHANGED", 0, 0}};
+	static const struct tool_list list = {.op = "plan.list",
+	    .array = "plans",
+	    .columns = columns,
+	    .ncolumns = sizeof(columns) / sizeof(columns[0]),
+	    .row = plan_row,
+	    .none = "There are no plans."};
+
+	return tool_list(t, &list, o->request, e) == 0 ? TOOL_DONE : -1;
+}
+
+int
+cmd_plan_remove(struct tool *t, struct options *o, struct err *e)
+{
+	cJSON *result = tool_call(t, "plan.remove", o->request, e);
+	char buf[32];
+	int rc = 0;
+
+	if (result == NULL)
+		return -1;
+	if (t->json)
+		rc = output_json(result, e);
+	else
+		printf("plan %s is removed\n", tool_text(o->request, "name", buf));
+	cJSON_Delete(result);
+	return rc == 0 ? TOOL_DONE : -1;
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * The table of the admin tool's subcommands, and what is told of it: finding a command, usage,
+ * help.  To add a subcommand: a row here, its function in a cmd_*.c.  The manual's list is printed
+ * from the same table by print_commands.c.
+ *
+ * No subcommand is implemented here, and none is known anywhere else by name.
+ */
+
+#include <string.h>
+
+#include "apikey/command.h"
+#include "apikey/commands.h"
+#include "core/plan.h"
+
+const struct option_def command_globals[] = {
+    /* They stand before the command or after it. */
+    {.name = "config",
+	.letter = 'c',
+	.kind = OPTION_PATH,
+	.arg = "FILE",
+	.help = "read this configuration"},
+    {.name = "json", .kind = OPTION_FLAG, .help = "print one JSON object, or one a line for lists"},
+    {.name = "help", .letter = 'h', .kind = OPTION_FLAG, .help = "say how the command is used"},
+    {.name = "version", .letter = 'V', .kind = OPTION_FLAG, .help = "print the version"},
+    {.name = NULL}};
+
+/* What a key has, for create and set alike. */
+#define KEY_FIELDS                                                                                 \
+	{.name = "name",                                                                           \
+	    .kind = OPTION_TEXT_OR_NONE,                                                           \
+	    .member = "name",                                                                      \
+	    .arg = "NAME",                                                                         \
+	    .help = "what the key is called"},                                                     \
+	    {.name = "member",                                                                     \
+		.kind = OPTION_TEXT_OR_NONE,                                                       \
+		.member = "member",                                                                \
+		.arg = "WHO",                                                                      \
+		.help = "person or service of the owner that holds it"},                           \
+	    {.name = "plan",                                                                       \
+		.kind = OPTION_TEXT,                                                               \
+		.member = "plan",                                                                  \
+		.arg = "PLAN",                                                                     \
+		.help = "whose limits apply"},                                                     \
+	    {.name = "scope",                                                                      \
+		.kind = OPTION_SCOPES,                                                             \
+		.member = "scopes",                                                                \
+		.arg = "SCOPE",                                                                    \
+		.help = "what it may do, like orders:read or orders:*"},                           \
+	    {.name = "allow-ip",                                                                   \
+		.kind = OPTION_NETWORKS,                                                           \
+		.member = "allow_ips",                                                             \
+		.arg = "CIDR",                                                                     \
+		.help = "only from this address or network"},                                      \
+	    {.name = "referrer",                                                                   \
+		.kind = OPTION_REFERRERS,                                                          \
+		.member = "referrers",                                                             \
+		.arg = "PATTERN",                                                                  \
+		.help = "only from pages like https://app.example.com/path or *.example.com"},     \
+	    {.name = "app",                                                                        \
+		.kind = OPTION_TEXTS,                                                              \
+		.member = "apps",                                                                  \
+		.arg = "NAME",                                                                     \
+		.help = "only from this application"},                                             \
+	    {.name = "expires",                                                                    \
+		.kind = OPTION_UNTIL,                                                              \
+		.member = "expires",                                                               \
+		.arg = "WHEN",                                                                     \
+		.help = "90d from now, through 2027-01-31, at a time of RFC 3339, or never"},      \
+	    {.name = "not-before",                                                                 \
+		.kind = OPTION_FROM,                                                               \
+		.member = "not_before",                                                            \
+		.arg = "WHEN",                                                                     \
+		.help = "valid only from then on; now for at once"},                               \
+	{                                                                                          \
+		.name = "meta", .kind = OPTION_PAIRS, .member = "meta", .arg = "K=V",              \
+		.help = "passed on to the API with every request"                                  \
+	}
+
+static const struct option_def create_options[] = {
+    /* What a key cannot do without, what it may have, how it is made. */
+    {.name = "owner",
+	.kind = OPTION_TEXT,
+	.member = "owner",
+	.arg = "OWNER",
+	.required = 1,
+	.help = "whose key it is"},
+    KEY_FIELDS,
+    {.name = "env",
+	.kind = OPTION_CHOICE,
+	.member = "env",
+	.arg = "ENV",
+	.choices = "live|test",
+	.help = "live (the default) or test; part of the key's text"},
+    {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .help = "print the key and nothing else"},
+    {.name = NULL}};
+
+static const struct option_def set_options[] = {
+    /* New values, then what takes old ones away. */
+    {.name = "owner",
+	.kind = OPTION_TEXT,
+	.member = "owner",
+	.arg = "OWNER",
+	.help = "whose key it is"},
+    KEY_FIELDS,
+    {.name = "no-scopes",
+	.kind = OPTION_NO_LIST,
+	.member = "scopes",
+	.help = "take all scopes away"},
+    {.name = "no-allow-ip",
+	.kind = OPTION_NO_LIST,
+	.member = "allow_ips",
+	.help = "from any address"},
+    {.name = "no-referrer", .kind = OPTION_NO_LIST, .member = "referrers", .help = "from any page"},
+    {.name = "no-app", .kind = OPTION_NO_LIST, .member = "apps", .help = "from any application"},
+    {.name = "no-meta", .kind = OPTION_NO_MAP, .member = "meta", .help = "without metadata"},
+    {.name = NULL}};
+
+static const struct option_def list_options[] = {
+    /* Filters; a key is listed when all that are given fit. */
+    {.name = "owner",
+	.kind = OPTION_TEXT,
+	.member = "owner",
+	.arg = "OWNER",
+	.help = "keys of this owner"},
+    {.name = "member",
+	.kind = OPTION_TEXT,
+	.member = "member",
+	.arg = "WHO",
+	.help = "keys that this one holds"},
+    {.name = "plan",
+	.kind = OPTION_TEXT,
+	.member = "plan",
+	.arg = "PLAN",
+	.help = "keys with this plan"},
+    {.name = "state",
+	.kind = OPTION_CHOICE,
+	.member = "state",
+	.arg = "STATE",
+	.choices = "active|disabled|revoked|expired|pending",
+	.help = "active, disabled, revoked, expired or pending"},
+    {.name = "expiring",
+	.kind = OPTION_DURATION,
+	.member = "expiring",
+	.arg = "DURATION",
+	.help = "keys that expire within 14d, say"},
+    {.name = "never-expires",
+	.kind = OPTION_FLAG,
+	.member = "never_expires",
+	.help = "keys without an end"},
+    {.name = "exposed",
+	.kind = OPTION_FLAG,
+	.member = "exposed",
+	.help = "keys that were seen in a URL or over plain HTTP"},
+    {.name = NULL}};
+
+static const struct option_def revoke_options[] = {
+    {.name = "reason",
+	.kind = OPTION_TEXT,
+	.member = "reason",
+	.arg = "TEXT",
+	.help = "kept with the key and in the audit trail"},
+    {.name = NULL}};
+
+static const struct option_def check_options[] = {
+    {.name = "uri", .kind = OPTION_TEXT, .member = "uri", .arg = "URI", .help = "of the request"},
+    {.name = "method",
+	.kind = OPTION_TEXT,
+	.member = "method",
+	.arg = "METHOD",
+	.help = "of the request"},
+    {.name = "ip",
+	.kind = OPTION_ADDRESS,
+	.member = "ip",
+	.arg = "ADDRESS",
+	.help = "where it comes from"},
+    {.name = "scope",
+	.kind = OPTION_NEEDED,
+	.member = "scopes",
+	.arg = "SCOPE",
+	.help = "what the route needs"},
+    {.name = "cost",
+	.kind = OPTION_NUMBER,
+	.member = "cost",
+	.arg = "N",
+	.max = LIMIT_COST_MAX,
+	.help = "units it takes from the limits; 1 if not given"},
+    {.name = "referrer",
+	.kind = OPTION_TEXT,
+	.member = "referrer",
+	.arg = "URL",
+	.help = "page that it comes from"},
+    {.name = "app",
+	.kind = OPTION_TEXT,
+	.member = "app",
+	.arg = "NAME",
+	.help = "application that it comes from"},
+    {.name = NULL}};
+
+static const struct option_def plan_set_options[] = {
+    {.name = "limit",
+	.kind = OPTION_LIMITS,
+	.member = "limits",
+	.arg = "NAME=N/WINDOW",
+	.help = "at most N units in any WINDOW, like minute=100/60s"},
+    {.name = "no-limits",
+	.kind = OPTION_NO_LIST,
+	.member = "limits",
+	.help = "a plan that limits nothing"},
+    {.name = "per",
+	.kind = OPTION_CHOICE,
+	.member = "per",
+	.arg = "WHAT",
+	.choices = "key|owner",
+	.help = "count per key (the default), or all keys of an owner together"},
+    {.name = "dry-run",
+	.kind = OPTION_FLAG,
+	.member = "dry_run",
+	.help = "count and report, but refuse nobody"},
+    {.name = NULL}};
+
+static const struct option_def audit_options[] = {
+    /* Filters. */
+    {.name = "key",
+	.kind = OPTION_TEXT,
+	.member = "key",
+	.arg = "ID",
+	.help = "what happened to this key"},
+    {.name = "since",
+	.kind = OPTION_SINCE,
+	.member = "since",
+	.arg = "WHEN",
+	.help = "2h ago, since 2026-11-21, or a time of RFC 3339"},
+    {.name = NULL}};
+
+static const struct option_operand id_operand[] = {{"ID", "id", 0, 0}, {NULL, NULL, 0, 0}};
+static const struct option_operand plan_operand[] = {{"NAME", "name", 0, 0}, {NULL, NULL, 0, 0}};
+static const struct option_operand help_operand[] = {
+    {"COMMAND", "command", 1, 1}, {NULL, NULL, 0, 0}};
+
+static const struct command commands[] = {
+    {"create", NULL, cmd_key_create, create_options, NULL, 0, "make a key and show it once",
+	"The key is printed once and kept nowhere; only a keyed digest of it is stored.\n"
+	"With --quiet the key alone is printed, for scripts.\n"},
+    {"list", NULL, cmd_key_list, list_options, NULL, 0, "list keys",
+	"Without options all keys; with several, those that fit all of them.\n"},
+    {"show", NULL, cmd_key_show, NULL, id_operand, 0, "show one key and what is left of its limits",
+	NULL},
+    {"set", NULL, cmd_key_set, set_options, id_operand, 0, "change what is known of a key",
+	"What is given replaces what was there: scopes, networks, referrers, applications\n"
+	"and metadata as a whole. An empty --name or --member clears it.\n"},
+    {"disable", NULL, cmd_key_disable, NULL, id_operand, 0,
+	"refuse a key until it is enabled again", NULL},
+    {"enable", NULL, cmd_key_enable, NULL, id_operand, 0, "admit a disabled key again", NULL},
+    {"revoke", NULL, cmd_key_revoke, revoke_options, id_operand, 0, "refuse a key for good",
+	"When the command ends, no request that starts later is admitted with the key.\n"},
+    {"check", NULL, cmd_check, check_options, NULL, 0, "explain what would be decided of a request",
+	"The key is read from standard input, one line. Nothing is counted.\n"
+	"The exit status is 0 when the request would be admitted, 1 when it would not.\n"},
+    {"plan", "set", cmd_plan_set, plan_set_options, plan_operand, 0, "make or replace a plan",
+	"A plan is a set of limits. Each admits at most N units in any window of its length,\n"
+	"wherever the window is placed. What was used already still counts after a change.\n"},
+    {"plan", "list", cmd_plan_list, NULL, NULL, 0, "list plans", NULL},
+    {"plan", "show", cmd_plan_show, NULL, plan_operand, 0, "show one plan", NULL},
+    {"plan", "remove", cmd_plan_remove, NULL, plan_operand, 0, "remove a plan that no key names",
+	NULL},
+    {"audit", NULL, cmd_audit, audit_options, NULL, 0, "list who changed what, and when", NULL},
+    {"pepper", "add", cmd_pepper_add, NULL, NULL, 0, "make a new pepper, for keys made from now on",
+	"Appends a random pepper to the pepper file; a running keeper takes it up at once.\n"
+	"Keys that exist stay valid, and move to the new pepper when they are next used.\n"
+	"Back the file up apart from the store: without it no key can be recognised again.\n"},
+    {"pepper", "list", cmd_pepper_list, NULL, NULL, 0,
+	"list versions of the pepper, and the keys under each", NULL},
+    {"db", "stat", cmd_db_stat, NULL, NULL, 0, "print figures of the store", NULL},
+    {"help", NULL, cmd_help, NULL, help_operand, 1, "say how a command is used", NULL},
+};
+
+const struct command *
+command_at(size_t i)
+{
+	return i < sizeof(commands) / sizeof(commands[0]) ? &commands[i] : NULL;
+}
+
+int
+command_is_group(const char *word)
+{
+	const struct command *c;
+	size_t i;
+
+	for (i = 0; (c = command_at(i)) != NULL; i++) {
+		if (c->second != NULL && strcmp(c->word, word) == 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* Say what comes near. */
+static void
+unknown(const char *first, const char *second, struct err *e)
+{
+	const struct command *c, *best = NULL;
+	unsigned distance, least = OPTIONS_NEAR + 1;
+	size_t i;
+
+	for (i = 0; (c = command_at(i)) != NULL; i++) {
+		if (second != NULL && (c->second == NULL || strcmp(first, c->word) != 0))
+			continue;
+		distance = second != NULL ? options_distance(second, c->second)
+					  : options_distance(first, c->word);
+		if (distance < least) {
+			least = distance;
+			best = c;
+		}
+	}
+	if (best == NULL)
+		(void)err_set(e, ERR_USAGE, "unknown command %s%s%s; see: apikey help", first,
+		    second != NULL ? " " : "", second != NULL ? second : "");
+	else
+		(void)err_set(e, ERR_USAGE, "unknown command %s%s%s; did you mean %s%s%s?", first,
+		    second != NULL ? " " : "", second != NULL ? second : "", best->word,
+		    second != NULL ? " " : "", second != NULL ? best->second : "");
+}
+
+const struct command *
+command_find(const char *first, const char *second, struct err *e)
+{
+	const struct command *c;
+	size_t i;
+
+	for (i = 0; (c = command_at(i)) != NULL; i++) {
+		if (strcmp(c->word, first) != 0)
+			continue;
+		if (c->second == NULL || (second != NULL && strcmp(c->second, second) == 0))
+			return c;
+	}
+	if (second == NULL && command_is_group(first))
+		(void)err_set(e, ERR_USAGE, "%s what? see: apikey help %s", first, first);
+	else
+		unknown(first, command_is_group(first) ? second : NULL, e);
+	return NULL;
+}
+
+void
+command_usage(const struct command *c, FILE *out)
+{
+	const struct option_operand *p;
+	const struct option_def *d;
+	int more = 0;
+
+	fprintf(out, "%s%s%s", c->word, c->second != NULL ? " " : "",
+	    c->second != NULL ? c->second : "");
+	for (p = c->operands; p != NULL && p->name != NULL; p++)
+		fprintf(out, p->optional ? " [%s]" : " %s", p->name);
+	for (d = c->options; d != NULL && d->name != NULL; d++) {
+		if (d->required)
+			fprintf(out, " --%s %s", d->name, d->arg);
+		else
+			more = 1;
+	}
+	if (more)
+		fputs(" [options]", out);
+}
+
+static void
+print_options(const struct option_def *table, FILE *out)
+{
+	const struct option_def *d;
+	char left[64], letter[8];
+
+	for (d = table; d != NULL && d->name != NULL; d++) {
+		letter[0] = '\0';
+		if (d->letter != '\0')
+			(void)snprintf(letter, sizeof(letter), "-%c, ", d->letter);
+		(void)snprintf(left, sizeof(left), "%s--%s%s%s%s", letter, d->name,
+		    d->arg != NULL ? " " : "", d->arg != NULL ? d->arg : "",
+		    options_repeats(d->kind) ? " ..." : "");
+		fprintf(out, "  %-26s  %s\n", left, d->help);
+	}
+}
+
+void
+command_help(const struct command *c, FILE *out)
+{
+	fputs("usage: apikey ", out);
+	command_usage(c, out);
+	fprintf(out, "\n\n%c%s.\n", c->help[0] - 'a' + 'A', c->help + 1);
+	if (c->about != NULL)
+		fputs(c->about, out);
+	if (c->options != NULL) {
+		fputs("\nOptions:\n", out);
+		print_options(c->options, out);
+	}
+	fputs("\nOptions of every command:\n", out);
+	print_options(command_globals, out);
+}
+
+void
+command_overview(const char *group, FILE *out)
+{
+	const struct command *c;
+	char left[32];
+	size_t i;
+
+	fprintf(
+	    out, "usage: apikey [-c FILE] [--json] %s ...\n\n", group == NULL ? "COMMAND" : group);
+	for (i = 0; (c = command_at(i)) != NULL; i++) {
+		if (group != NULL && strcmp(group, c->word) != 0)
+			continue;
+		(void)snprintf(left, sizeof(left), "%s%s%s", c->word, c->second != NULL ? " " : "",
+		    c->second != NULL ? c->second : "");
+		fprintf(out, "  %-12s  %s\n", left, c->help);
+	}
+	fputs("\nMore of one: apikey help COMMAND\n", out);
+}

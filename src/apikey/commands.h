@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef APIKEY_COMMANDS_H_
+#define APIKEY_COMMANDS_H_
+
+/* The functions behind the rows of command.c: each returns an exit status, or -1 and the error. */
+
+#include "apikey/options.h"
+#include "apikey/tool.h"
+#include "base/err.h"
+
+/* cmd_key.c */
+int cmd_key_create(struct tool *, struct options *, struct err *);
+int cmd_key_list(struct tool *, struct options *, struct err *);
+int cmd_key_show(struct tool *, struct options *, struct err *);
+int cmd_key_set(struct tool *, struct options *, struct err *);
+int cmd_key_disable(struct tool *, struct options *, struct err *);
+int cmd_key_enable(struct tool *, struct options *, struct err *);
+int cmd_key_revoke(struct tool *, struct options *, struct err *);
+
+/* cmd_check.c */
+int cmd_check(struct tool *, struct options *, struct err *);
+
+/* cmd_plan.c */
+int cmd_plan_set(struct tool *, struct options *, struct err *);
+int cmd_plan_list(struct tool *, struct options *, struct err *);
+int cmd_plan_show(struct tool *, struct options *, struct err *);
+int cmd_plan_remove(struct tool *, struct options *, struct err *);
+
+/* cmd_pepper.c */
+int cmd_pepper_add(struct tool *, struct options *, struct err *);
+int cmd_pepper_list(struct tool *, struct options *, struct err *);
+
+/* cmd_audit.c */
+int cmd_audit(struct tool *, struct options *, struct err *);
+
+/* cmd_db.c */
+int cmd_db_stat(struct tool *, struct options *, struct err *);
+
+/* cmd_help.c */
+int cmd_help(struct tool *, struct options *, struct err *);
+
+#endif /* !APIKEY_COMMANDS_H_ */

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Writing to standard output what may hold a key, for the admin tool.  stdio would keep a copy in a
+ * buffer that nobody wipes; so these bytes go to write(2) from memory that is overwritten at once.
+ * Text without secrets (tables, help) may use stdio: its buffer is flushed first, so that order is
+ * kept.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "apikey/output.h"
+#include "base/json.h"
+#include "base/secret.h"
+
+#define LINE_MAX_BYTES 262144 /* any object that fits a message of the keeper */
+
+int
+output_bytes(const void *p, size_t n, struct err *e)
+{
+	const char *at = p;
+	ssize_t done;
+
+	if (fflush(stdout) == EOF)
+		return err_sys(e, "cannot write to standard output");
+	while (n > 0) {
+		done = write(STDOUT_FILENO, at, n);
+		if (done == -1 && errno == EINTR)
+			continue;
+		if (done == -1)
+			return err_sys(e, "cannot write to standard output");
+		at += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+int
+output_json(const cJSON *o, struct err *e)
+{
+	char *line = malloc(LINE_MAX_BYTES);
+	size_t len;
+	int rc;
+
+	if (line == NULL)
+		return err_set(e, ERR_SYSTEM, "out of memory");
+	if ((len = json_print(o, line, LINE_MAX_BYTES - 1)) == 0) {
+		rc = err_set(e, ERR_INTERNAL, "an object is too long to print");
+		goto out;
+	}
+	line[len++] = '\n';
+	rc = output_bytes(line, len, e);
+	secret_wipe(line, len);
+out:
+	free(line);
+	return rc;
+}

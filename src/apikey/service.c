@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Acting in the service user's name: who it is, directories that belong to it, and becoming it.
+ * Used by the admin tool when it runs as root; for anyone else all of it is a no-op, because an
+ * ordinary user can give nothing away.
+ *
+ * Invariants: service_become leaves no id that leads back to root; a directory that exists is never
+ * given to somebody else.
+ */
+
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apikey/service.h"
+
+int
+service_find(const struct config *config, struct service *s, struct err *e)
+{
+	const char *file = config->path != NULL ? config->path : SYSCONFDIR "/apikeyd/apikeyd.conf";
+	const struct passwd *pw;
+	const struct group *gr;
+
+	memset(s, 0, sizeof(*s));
+	s->uid = (uid_t)-1;
+	s->gid = (gid_t)-1;
+	if (geteuid() != 0 || strcmp(config->user, "root") == 0)
+		return 0;
+	errno = 0;
+	if ((pw = getpwnam(config->user)) == NULL)
+		return err_set(e, ERR_UNAVAILABLE,
+		    "the service user %s does not exist; run `adduser --system --group %s`, or set "
+		    "user in %s",
+		    config->user, config->user, file);
+	s->uid = pw->pw_uid;
+	if ((gr = getgrnam(config->group)) == NULL)
+		return err_set(e, ERR_UNAVAILABLE,
+		    "the service group %s does not exist; run `addgroup --system %s`, or set group "
+		    "in %s",
+		    config->group, config->group, file);
+	s->gid = gr->gr_gid;
+	s->change = s->uid != 0;
+	return 0;
+}
+
+/* mkdir ${path} and what is missing above it; 1 when ${path} was made, 0 when it was there, -1. */
+static int
+make_path(const char *path, mode_t mode)
+{
+	char part[PATH_MAX];
+	size_t i, len = strlen(path);
+
+	if (len == 0 || len >= sizeof(part)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(part, path, len + 1);
+	for (i = 1; i < len; i++) {
+		if (part[i] != '/')
+			continue;
+		part[i] = '\0';
+		if (mkdir(part, 0755) == -1 && errno != EEXIST)
+			return -1;
+		part[i] = '/';
+	}
+	if (mkdir(part, mode) == 0)
+		return 1;
+	return errno == EEXIST ? 0 : -1;
+}
+
+int
+service_make_dir(const struct service *s, const char *path, mode_t mode, int own, struct err *e)
+{
+	mode_t old = umask(022);
+	int made = make_path(path, mode);
+
+	(void)umask(old);
+	if (made == -1)
+		return err_sys(e, "cannot make the directory %s", path);
+	if (made == 1 && own && s->change && lchown(path, s->uid, s->gid) == -1)
+		return err_sys(e, "cannot give %s to the service user", path);
+	return 0;
+}
+
+int
+service_become(const struct service *s, struct err *e)
+{
+	uid_t r, eff, saved;
+
+	if (!s->change)
+		return 0;
+	if (setgroups(1, &s->gid) == -1 || setresgid(s->gid, s->gid, s->gid) == -1 ||
+	    setresuid(s->uid, s->uid, s->uid) == -1)
+		return err_sys(e, "cannot become the service user");
+	if (getresuid(&r, &eff, &saved) == -1 || r != s->uid || eff != s->uid || saved != s->uid)
+		return err_set(e, ERR_INTERNAL, "still root after becoming the service user");
+	return 0;
+}
