@@ -1,0 +1,66 @@
+"""Fixtures: the real programs, one directory a test (or a module), everything stopped and removed after it."""
+
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from harness.backend import Backend  # noqa: E402
+from harness.daemon import Daemon  # noqa: E402
+from harness.nginx import Nginx  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="the same tests with bigger numbers")
+
+
+@pytest.fixture(scope="session")
+def scale(request):
+    """scale(short, long): the number for this run."""
+    return lambda short, long: long if request.config.getoption("--long") else short
+
+
+def _directory():
+    # Short paths: a unix socket's may have 107 bytes.
+    return pathlib.Path(tempfile.mkdtemp(prefix="apikeyd-"))
+
+
+@pytest.fixture
+def directory():
+    path = _directory()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def daemon(directory):
+    """A daemon that is not started yet: change its settings with write_conf, then start()."""
+    d = Daemon(directory / "d")
+    yield d
+    d.stop(expect=None)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A running daemon for all tests of a module that only add to it."""
+    path = _directory()
+    d = Daemon(path / "d").start()
+    yield d
+    d.stop()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def mount(shared):
+    """nginx with the shipped configuration in front of `shared` and an echo backend: (nginx, backend)."""
+    path = _directory()
+    backend = Backend()
+    nginx = Nginx(path / "n", shared.socket, backend.port).start()
+    yield nginx, backend
+    nginx.stop()
+    backend.shutdown()
+    shutil.rmtree(path, ignore_errors=True)

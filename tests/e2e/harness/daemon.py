@@ -1,0 +1,162 @@
+"""Starts the real programs on a directory of their own."""
+
+import json
+import os
+import pathlib
+import pwd
+import select
+import signal
+import subprocess
+import time
+
+from . import fcgi
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("APIKEYD_BUILD", ROOT))
+APIKEYD = BUILD / "apikeyd"
+APIKEY = BUILD / "apikey"
+
+
+def wait_until(condition, what, seconds=20):
+    """Poll a condition of the outside world that offers nothing to wait on; fails loudly."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"timed out waiting until {what}")
+        select.select([], [], [], 0.005)
+
+
+class Daemon:
+    """A configuration, a store, a pepper and (after start) a running apikeyd."""
+
+    def __init__(self, directory, **settings):
+        self.dir = pathlib.Path(directory)
+        self.dir.mkdir(parents=True, exist_ok=True)
+        os.chmod(self.dir, 0o755)
+        self.process = None
+        self.log_path = self.dir / "log"
+        self.conf = self.dir / "apikeyd.conf"
+        self.socket = self.dir / "run" / "fcgi.sock"
+        self.settings = {
+            "listen": str(self.socket),
+            "user": pwd.getpwuid(os.getuid()).pw_name,
+            "group": "root" if os.getuid() == 0 else "nogroup",
+            "state_dir": str(self.dir / "state"),
+            "run_dir": str(self.dir / "run"),
+            "pepper_file": str(self.dir / "peppers"),
+            "workers": 2,
+            "log_level": "debug",
+            "cache_size": "16M",
+        }
+        self.settings.update(settings)
+        self.write_conf()
+
+    def write_conf(self, **changes):
+        self.settings.update(changes)
+
+        def text(v):
+            if isinstance(v, bool):
+                return "true" if v else "false"
+            if isinstance(v, int):
+                return str(v)
+            if isinstance(v, (list, tuple)):
+                return "{" + ", ".join(f'"{x}"' for x in v) + "}"
+            return f'"{v}"'
+        self.conf.write_text("".join(f"{k} = {text(v)}\n" for k, v in self.settings.items() if v is not None))
+
+    # ---- the tool ----
+
+    def tool(self, *args, input=None, check=None, env=None):
+        """Run apikey; check=0 (or another code) asserts the exit status."""
+        done = subprocess.run([APIKEY, "-c", self.conf, *map(str, args)], input=input, text=True, capture_output=True,
+                              timeout=60, env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})})
+        if check is not None:
+            assert done.returncode == check, (args, done.returncode, done.stdout, done.stderr)
+        return done
+
+    def json(self, *args, input=None):
+        return json.loads(self.tool("--json", *args, input=input, check=0).stdout)
+
+    def json_lines(self, *args):
+        return [json.loads(line) for line in self.tool("--json", *args, check=0).stdout.splitlines()]
+
+    def pepper(self):
+        self.tool("pepper", "add", check=0)
+
+    def create(self, owner="acme", **flags):
+        """A key: (id, key). create(scope=["a:b"], plan="p", expires="1d")"""
+        args = ["create", "--owner", owner]
+        for name, value in flags.items():
+            for one in value if isinstance(value, (list, tuple)) else [value]:
+                args += ["--" + name.replace("_", "-"), one]
+        made = self.json(*args)
+        return made["id"], made["key"]
+
+    # ---- the daemon ----
+
+    def start(self, wait=True, args=("-f",), env=None):
+        if not pathlib.Path(self.settings["pepper_file"]).exists():
+            self.pepper()
+        log = open(self.log_path, "ab")
+        self.process = subprocess.Popen([APIKEYD, "-c", self.conf, *args], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        env={**os.environ, **(env or {})})
+        log.close()
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self):
+        def ready():
+            assert self.process.poll() is None, f"apikeyd exited with {self.process.returncode}:\n{self.log()}"
+            try:
+                return self.ask().status in (200, 401)
+            except (OSError, EOFError):
+                return False
+        wait_until(ready, f"apikeyd answers\n{self.log()}")
+
+    def stop(self, expect=0):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"apikeyd did not stop on SIGTERM:\n{self.log()}")
+        self.process = None
+        if expect is not None:
+            assert code == expect, f"apikeyd exited with {code}:\n{self.log()}"
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def children(self, role=None):
+        """{pid: role} of the running daemon's children, from /proc."""
+        found = {}
+        path = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in path.read_text().split():
+            try:
+                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except FileNotFoundError:
+                continue
+            if len(words) > 1 and words[1] in (b"keeper", b"worker"):
+                found[int(pid)] = words[1].decode()
+        return {p: r for p, r in found.items() if role in (None, r)}
+
+    def keeper_pid(self):
+        return wait_until(lambda: next(iter(self.children("keeper")), None), "a keeper runs")
+
+    # ---- requests, as a web server sends them ----
+
+    def connect(self, timeout=10):
+        return fcgi.Connection(self.socket, timeout)
+
+    def ask(self, key=None, role=fcgi.RESPONDER, **params):
+        """One request on a connection of its own."""
+        with self.connect() as c:
+            return c.request(fcgi.params_for(key, **params), role=role, keep=False)

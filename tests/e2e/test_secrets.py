@@ -1,0 +1,108 @@
+"""Goal: no key and no pepper in anything that a used instance leaves or shows: files, log, argv, environment, core. Invariant 4."""
+
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+
+import pytest
+
+from harness.backend import Backend
+from harness.nginx import Nginx
+
+
+@pytest.fixture
+def used(daemon, directory):
+    """A daemon that has seen keys in every way that is allowed and every way that is not; (daemon, secrets)."""
+    daemon.start()
+    backend = Backend()
+    nginx = Nginx(directory / "n", daemon.socket, backend.port).start()
+    daemon.tool("plan", "set", "p", "--limit", "hour=3/1h", check=0)
+    made = [daemon.create(f"owner{i}", plan="p", name="n") for i in range(3)]
+    keys = [k for _, k in made]
+    unknown = keys[0][:-6] + "AAAAAA"
+    for key in [*keys, unknown]:
+        for _ in range(5):
+            daemon.ask(key)
+        daemon.ask(HTTP_X_API_KEY=key)
+        daemon.ask(HTTP_X_API_KEY=f"{key},{key}")
+        daemon.ask(key, HTTP_X_API_KEY="other")
+        daemon.ask(REQUEST_URI=f"/x?api_key={key}")
+        daemon.ask(key, HTTPS=None, REQUEST_SCHEME="http")
+        daemon.ask(key, APIKEYD_MODE="auth_request")
+        daemon.ask(key, APIKEYD_MODE="bad")
+        daemon.ask(key, HTTP_X_FILLER="x" * 9000)
+        daemon.ask(key, **{f"HTTP_X_{i}": "y" for i in range(300)})
+        nginx.curl("/api/x", key=key)
+        daemon.tool("check", input=key)
+        daemon.tool("show", key)
+    daemon.tool("revoke", made[2][0], check=0)
+    daemon.pepper()
+    daemon.tool("check", input=keys[0], check=1)
+    peppers = [line.split()[1] for line in pathlib.Path(daemon.settings["pepper_file"]).read_text().splitlines() if line and line[0] != "#"]
+    yield daemon, keys + [unknown], peppers
+    nginx.stop()
+    backend.shutdown()
+
+
+def forms(keys, peppers):
+    """What must not be found: keys but for their visible start, peppers as text and as bytes."""
+    for key in keys:
+        yield key[12:].encode()
+    for pepper in peppers:
+        yield pepper.encode()
+        yield bytes.fromhex(pepper)
+
+
+def holders(paths, needles):
+    return [(str(p), n) for p in paths for n in needles if n in p.read_bytes()]
+
+
+def test_files_and_log(used):
+    daemon, keys, peppers = used
+    needles = list(forms(keys, peppers))
+    daemon.stop()
+    pepper_file = pathlib.Path(daemon.settings["pepper_file"])
+    files = [p for p in daemon.dir.rglob("*") if p.is_file() and p != pepper_file]
+    assert any("log." in p.name for p in files), "the store's files are among them"
+    assert not holders(files, needles)
+    assert daemon.log()
+
+
+def test_argv_and_environment(used):
+    daemon, keys, peppers = used
+    for pid in [daemon.process.pid, *daemon.children()]:
+        for name in ("cmdline", "environ"):
+            data = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+            assert not [n for n in forms(keys, peppers) if n in data]
+
+
+def test_no_core(used):
+    daemon, *_ = used
+    for pid in daemon.children():
+        limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+        core = [line for line in limits.splitlines() if line.startswith("Max core file size")][0]
+        assert core.split()[4:6] == ["0", "0"]
+        # Not dumpable: /proc/PID/mem and the like belong to root.
+        assert os.stat(f"/proc/{pid}/mem").st_uid == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to look into a process that is not dumpable")
+@pytest.mark.parametrize("role", ["worker", "keeper"])
+def test_memory_of_a_used_process(used, directory, role):
+    """What a core of root's making (gcore) would hold: the mappings that dumps include, of a process that is idle again."""
+    daemon, keys, peppers = used
+    daemon.ask()
+    needles = list(forms(keys, peppers))
+    for pid in daemon.children(role):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            done = subprocess.run(["gcore", "-o", str(directory / "core"), str(pid)], capture_output=True, text=True, timeout=60)
+            core = directory / f"core.{pid}"
+            assert core.exists(), done.stdout + done.stderr
+            data = core.read_bytes()
+            assert b"apikeyd" in data
+            assert not [n for n in needles if n in data]
+        finally:
+            os.kill(pid, signal.SIGCONT)

@@ -1,0 +1,355 @@
+"""Goal: apikeyd as an operator meets it: start, stop, reload, what dies is restarted, two never share anything, other launchers.
+Invariant 5 (whatever is killed, acknowledged changes are there and service comes back)."""
+
+import fcntl
+import os
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import threading
+
+import pytest
+
+from harness.daemon import APIKEYD, Daemon, wait_until
+from harness.fcgi import params_for, request_bytes
+
+
+def run(d, *args, **how):
+    return subprocess.run([APIKEYD, "-c", d.conf, *args], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, **how)
+
+
+def test_start_and_stop(daemon):
+    daemon.start()
+    assert sorted(daemon.children().values()) == ["keeper", "worker", "worker"]
+    assert oct(os.stat(daemon.socket).st_mode & 0o777) == "0o660"
+    assert oct(os.stat(daemon.settings["state_dir"]).st_mode & 0o777) == "0o700"
+    pid_file = daemon.dir / "run" / "apikeyd.pid"
+    assert int(pid_file.read_text()) == daemon.process.pid
+    pids = list(daemon.children())
+    daemon.stop(expect=0)
+    assert not daemon.socket.exists() and not pid_file.exists()
+    assert not any(os.path.exists(f"/proc/{p}") for p in pids)
+
+
+def test_background(daemon):
+    """Without -f the command returns when the daemon answers, not before, and leaves a pid file."""
+    daemon.pepper()
+    assert run(daemon).returncode == 0
+    pid = int((daemon.dir / "run" / "apikeyd.pid").read_text())
+    try:
+        assert daemon.ask().status == 401
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the daemon is gone")
+
+
+def test_no_pepper_is_said_at_once(daemon):
+    done = run(daemon, "-f")
+    assert done.returncode not in (0, 2) and "apikey pepper add" in done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o404, 0o444, 0o600, 0o777])
+def test_a_loose_pepper_file_is_refused(daemon, mode):
+    daemon.pepper()
+    os.chmod(daemon.settings["pepper_file"], mode)
+    done = run(daemon, "-f")
+    assert done.returncode != 0 and "0400" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to give a file away")
+def test_a_pepper_file_of_somebody_else_is_refused(daemon):
+    daemon.pepper()
+    os.chown(daemon.settings["pepper_file"], 12345, 12345)
+    done = run(daemon, "-f")
+    assert done.returncode != 0 and "belong" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "1 abc\n", "x " + "0" * 64 + "\n", "1 " + "0" * 63 + "g\n", "1 " + "0" * 64 + "\n1 " + "1" * 64 + "\n", "\0" * 100, "1 " + "0" * 64 + " more\n"])
+def test_a_malformed_pepper_file_is_refused(daemon, text):
+    daemon.pepper()
+    path = daemon.settings["pepper_file"]
+    os.chmod(path, 0o600)
+    with open(path, "w") as f:
+        f.write(text)
+    os.chmod(path, 0o400)
+    done = run(daemon, "-f")
+    assert done.returncode != 0 and path in done.stderr
+    assert "0000000000" not in done.stderr
+
+
+def test_killed_processes_come_back(daemon, scale):
+    daemon.start()
+    kid, key = daemon.create("acme")
+    for _ in range(scale(3, 100)):
+        for role in ("keeper", "worker"):
+            for pid in daemon.children(role):
+                os.kill(pid, signal.SIGKILL)
+                wait_until(lambda: pid not in daemon.children(), "the dead one is reaped")
+            # Requests wait for the new one rather than failing.
+            assert daemon.ask(key).status == 200
+    daemon.tool("revoke", kid, check=0)
+    os.kill(daemon.keeper_pid(), signal.SIGKILL)
+    assert daemon.ask(key).json()["code"] == "key_revoked"
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(daemon):
+    daemon.start()
+    pids = list(daemon.children())
+    daemon.process.kill()
+    daemon.process.wait()
+    daemon.process = None
+    wait_until(lambda: not any(os.path.exists(f"/proc/{p}") for p in pids), "the children are gone")
+    # The stale socket and pid file do not stop a new one.
+    daemon.start()
+    assert daemon.ask().status == 401
+
+
+def test_a_stopped_keeper_is_replaced(daemon):
+    """SIGSTOP: the heartbeat stays away, the supervisor kills and replaces it."""
+    daemon.start()
+    _, key = daemon.create("acme")
+    old = daemon.keeper_pid()
+    os.kill(old, signal.SIGSTOP)
+    assert daemon.ask(key).status == 503
+    wait_until(lambda: old not in daemon.children() and daemon.children("keeper"), "the keeper is replaced", 30)
+    wait_until(lambda: daemon.ask(key).status == 200, "service is back")
+
+
+def test_a_second_daemon_is_refused(daemon, directory):
+    daemon.start()
+    same = run(daemon, "-f")
+    assert same.returncode != 0 and "apikeyd: " in same.stderr
+    # Another run directory, the same socket: a live socket is never stolen.
+    other = Daemon(directory / "e", listen=str(daemon.socket))
+    other.pepper()
+    done = run(other, "-f")
+    assert done.returncode != 0 and str(daemon.socket) in done.stderr
+    # Another socket, the same store.
+    third = Daemon(directory / "f", state_dir=daemon.settings["state_dir"])
+    third.pepper()
+    done = run(third, "-f")
+    assert done.returncode != 0 and daemon.settings["state_dir"] in done.stderr
+    assert daemon.ask().status == 401
+
+
+def test_a_file_that_is_no_socket_is_not_removed(daemon):
+    daemon.pepper()
+    daemon.socket.parent.mkdir()
+    daemon.socket.write_text("precious")
+    done = run(daemon, "-f")
+    assert done.returncode != 0 and daemon.socket.read_text() == "precious"
+
+
+def test_reload(daemon):
+    daemon.start()
+    old = daemon.children("worker")
+    daemon.write_conf(realm="changed", workers=3)
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(daemon.children("worker")) == 3 and not set(old) & set(daemon.children("worker")), "new workers run")
+    assert daemon.ask().all("WWW-Authenticate")[0] == 'Bearer realm="changed"'
+    # A mistake in the file: said with its line, the old configuration stays.
+    daemon.conf.write_text(daemon.conf.read_text() + 'realm = 5 5\n')
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: f"{daemon.conf}:" in daemon.log(), "the mistake is in the log")
+    assert daemon.ask().all("WWW-Authenticate")[0] == 'Bearer realm="changed"'
+
+
+def test_reload_loses_no_request(daemon, scale):
+    """Keep-alive clients under load while the daemon reloads: a client may find its idle connection closed (and asks again on a
+    new one, as web servers do), but a request that got any answer got the right one, and a fresh connection never fails."""
+    daemon.start()
+    _, key = daemon.create("acme")
+    stop, wrong, done = threading.Event(), [], []
+
+    def client(fresh):
+        connection, served = None, 0
+        while not stop.is_set():
+            try:
+                if connection is None:
+                    connection, served = daemon.connect(), 0
+                status = connection.request(params_for(key), keep=not fresh).status
+                served += 1
+                done.append(1)
+                if status != 200:
+                    wrong.append(status)
+            except (EOFError, ConnectionError) as e:
+                if served == 0:
+                    wrong.append(repr(e))
+                connection, served = None, 0
+            if fresh:
+                connection = None
+
+    threads = [threading.Thread(target=client, args=(i % 2 == 0,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for _ in range(scale(4, 40)):
+        old, count = set(daemon.children("worker")), len(done)
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not old & set(daemon.children("worker")) and len(daemon.children("worker")) == 2, "new workers run")
+        wait_until(lambda: len(done) > count + 20, "requests go on")
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not wrong, wrong[:5]
+
+
+def test_sigterm_finishes_what_is_in_hand(daemon):
+    daemon.start()
+    _, key = daemon.create("acme")
+    keeper = daemon.keeper_pid()
+    os.kill(keeper, signal.SIGSTOP)          # a request that is in hand while TERM arrives
+    with daemon.connect() as c:
+        c.send(request_bytes(params_for(key)))
+        unread = lambda: struct.unpack("i", fcntl.ioctl(c.sock, termios.TIOCOUTQ, b"    "))[0]
+        wait_until(lambda: unread() == 0, "the worker has read the request")
+        daemon.process.send_signal(signal.SIGTERM)
+        os.kill(keeper, signal.SIGCONT)
+        assert c.response().status in (200, 503)
+    daemon.stop(expect=0)
+
+
+def test_check_configuration(daemon):
+    ok = run(daemon, "-t")
+    assert ok.returncode == 0
+    daemon.conf.write_text('realm = "a"\nworkers = many\n')
+    bad = run(daemon, "-t")
+    assert bad.returncode != 0 and f"{daemon.conf}:2" in bad.stderr
+    daemon.conf.write_text('realm = "a\\"b"\nnonsense = true\n')
+    bad = run(daemon, "-t")
+    assert bad.returncode != 0 and f"{daemon.conf}:" in bad.stderr
+    daemon.conf.write_text('keeper_timeout = "5 parsecs"\n\nworkers = -1\ntrusted_proxies = {"10.0.0.0/8", "x"}\n')
+    bad = run(daemon, "-t")
+    for line in (1, 3, 4):
+        assert f"{daemon.conf}:{line}" in bad.stderr
+
+
+@pytest.mark.parametrize("args", [["--nonsense"], ["nonsense"], ["-c"], ["worker", "extra"]])
+def test_usage(daemon, args):
+    done = subprocess.run([APIKEYD, *args], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20)
+    assert done.returncode == 2 and done.stderr
+
+
+def test_tcp(directory):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    d = Daemon(directory / "d", listen=f"127.0.0.1:{port}")
+    d.socket = ("127.0.0.1", port)
+    d.start()
+    try:
+        assert d.ask(d.create("acme")[1]).status == 200
+    finally:
+        d.stop()
+
+
+def listening(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(str(path))
+    s.listen(64)
+    return s
+
+
+@pytest.mark.parametrize("launcher", ["fd 0", "LISTEN_FDS"])
+def test_a_worker_of_another_launcher_starts_the_keeper(daemon, launcher):
+    """spawn-fcgi and mod_fcgid hand the socket over as descriptor 0, systemd as 3. Two workers, none of them supervised: one keeper."""
+    daemon.pepper()
+    _, key = daemon.create("acme")
+    daemon.socket.parent.mkdir(exist_ok=True)
+    s = listening(daemon.socket)
+    workers, log = [], open(daemon.log_path, "ab")
+
+    def child():
+        if launcher == "LISTEN_FDS":
+            os.dup2(s.fileno(), 3)
+            os.set_inheritable(3, True)
+            os.environ["LISTEN_PID"], os.environ["LISTEN_FDS"] = str(os.getpid()), "1"
+
+    try:
+        for _ in range(2):
+            if launcher == "fd 0":
+                workers.append(subprocess.Popen([APIKEYD, "worker", "-c", daemon.conf], stdin=s, stdout=log, stderr=log))
+            else:
+                # The launcher's variables must name the process that execs: go through a shell that sets them.
+                workers.append(subprocess.Popen(["sh", "-c", f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" worker -c "$1" 3<&0 </dev/null', APIKEYD, daemon.conf],
+                                                stdin=s, stdout=log, stderr=log))
+        replies = [daemon.ask(key) for _ in range(20)]
+        assert [r.status for r in replies] == [200] * 20, daemon.log()
+    finally:
+        for w in workers:
+            w.terminate()
+        for w in workers:
+            assert w.wait(20) == 0
+        s.close()
+        for line in subprocess.run(["pgrep", "-f", f"apikeyd keeper.*{daemon.conf}"], capture_output=True, text=True).stdout.split():
+            os.kill(int(line), signal.SIGTERM)
+
+
+def test_a_worker_without_a_socket_says_so(daemon):
+    done = subprocess.run([APIKEYD, "worker", "-c", daemon.conf], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2 and "socket" in done.stderr
+
+
+def test_sd_notify(daemon, directory):
+    path = directory / "notify"
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(str(path))
+    s.settimeout(20)
+    daemon.start(wait=False, env={"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "1000000"})
+    seen = b""
+    while b"READY=1" not in seen:
+        seen += s.recv(4096) + b"\n"
+    # Ready means ready: the very next request is answered.
+    assert daemon.ask().status == 401
+    while b"WATCHDOG=1" not in seen:
+        seen += s.recv(4096) + b"\n"
+    daemon.process.send_signal(signal.SIGTERM)
+    while b"STOPPING=1" not in seen:
+        seen += s.recv(4096) + b"\n"
+    daemon.stop()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_privileges_are_dropped(directory):
+    import pwd
+    os.chmod(directory, 0o755)
+    d = Daemon(directory / "d", user="nobody", group="nogroup")
+    d.start()
+    try:
+        nobody = pwd.getpwnam("nobody").pw_uid
+        for pid in [d.process.pid, *d.children()]:
+            status = open(f"/proc/{pid}/status").read()
+            uids = [line for line in status.splitlines() if line.startswith("Uid:")][0].split()[1:]
+            assert uids == [str(nobody)] * 4, pid
+            groups = [line for line in status.splitlines() if line.startswith("Groups:")][0].split()[1:]
+            assert "0" not in groups
+        for name in os.listdir(d.settings["state_dir"]):
+            assert os.stat(os.path.join(d.settings["state_dir"], name)).st_uid == nobody
+        _, key = d.create("acme")
+        assert d.ask(key).status == 200
+        d.stop()
+        # The tool alone, as root: leaves nothing that the daemon cannot open.
+        d.create("acme")
+        d.pepper()
+        assert all(os.stat(os.path.join(d.settings["state_dir"], n)).st_uid == nobody for n in os.listdir(d.settings["state_dir"]))
+        d.start()
+        assert d.ask(key).status == 200
+    finally:
+        d.stop(expect=None)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to be somebody else")
+def test_other_users_may_only_ask_for_checks(daemon):
+    daemon.start()
+    script = """
+import os, socket, sys, json, struct
+os.setgid(65534); os.setuid(65534)
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect(sys.argv[1])
+body = json.dumps({"op": "key.list"}).encode()
+s.send(struct.pack(">BBHI", 1, 3, 0, len(body)) + body)
+print(s.recv(200000)[8:].decode())
+"""
+    os.chmod(daemon.dir.parent, 0o755)
+    out = subprocess.run(["/usr/bin/python3", "-c", script, daemon.dir / "run" / "keeper.sock"], capture_output=True, text=True, timeout=20)
+    assert '"ok":false' in out.stdout and '"denied"' in out.stdout, out
