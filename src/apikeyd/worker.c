@@ -128,20 +128,37 @@ on_timer(void *cookie, uint32_t events)
 		gate_stop(W->gate);
 }
 
-/* SIGUSR1 is Apache's graceful stop.  All are blocked, so that a handler of a library's never runs.
+/* SIGUSR1 is Apache's graceful stop. */
+static void
+fill_signals(sigset_t *set)
+{
+	(void)sigemptyset(set);
+	(void)sigaddset(set, SIGTERM);
+	(void)sigaddset(set, SIGINT);
+	(void)sigaddset(set, SIGUSR1);
+	(void)sigaddset(set, SIGHUP);
+}
+
+/*
+ * Before gate_new: libfcgi installs handlers of its own, which would swallow a SIGTERM that comes
+ * before the signalfd is open.  Blocked, it waits.
  */
+static int
+block_signals(struct err *e)
+{
+	sigset_t set;
+
+	fill_signals(&set);
+	return sigprocmask(SIG_BLOCK, &set, NULL) == -1 ? err_sys(e, "signals") : 0;
+}
+
 static int
 open_signals(struct worker *W, struct err *e)
 {
 	sigset_t set;
 
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGUSR1);
-	(void)sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) == -1 ||
-	    (W->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)) == -1)
+	fill_signals(&set);
+	if ((W->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)) == -1)
 		return err_sys(e, "signalfd");
 	return gate_watch(W->gate, W->signal_fd, on_signal, W, e);
 }
@@ -185,6 +202,8 @@ serve(struct worker *W, const struct config *C, int listen_fd, struct err *e)
 	int supervised = W->inv->status_fd != -1;
 	int ret = -1;
 
+	if (block_signals(e) == -1)
+		return -1;
 	W->gate = gate_new(C, listen_fd, supervised ? NULL : start_keeper, W, e);
 	if (W->gate != NULL && open_signals(W, e) == 0 && open_timer(W, e) == 0) {
 		status_ready(W->inv->status_fd);
