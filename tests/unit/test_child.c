@@ -193,7 +193,7 @@ real(struct child *c)
 	c->pid = fork();
 	assert_true(c->pid != -1);
 	if (c->pid == 0) {
-		(void)write(fds[1], "x", 1);
+		assert_int_equal(write(fds[1], "x", 1), 1);
 		for (;;)
 			(void)pause();
 	}

@@ -12,7 +12,7 @@ import time
 from . import fcgi
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-BUILD = pathlib.Path(os.environ.get("APIKEYD_BUILD", ROOT))
+BUILD = pathlib.Path(os.environ.get("APIKEYD_BUILD", ROOT / "build"))
 APIKEYD = BUILD / "apikeyd"
 APIKEY = BUILD / "apikey"
 
@@ -142,7 +142,7 @@ class Daemon:
         for pid in path.read_text().split():
             try:
                 words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue
             if len(words) > 1 and words[1] in (b"keeper", b"worker"):
                 found[int(pid)] = words[1].decode()
