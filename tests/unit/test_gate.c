@@ -142,7 +142,9 @@ teardown(void **state)
 	int status;
 
 	(void)state;
-	assert_int_equal(write(F.command, "s", 1), 1);
+	/* One that the test stopped may be gone already. */
+	if (write(F.command, "s", 1) == -1)
+		assert_int_equal(errno, EPIPE);
 	assert_int_equal(waitpid(F.pid, &status, 0), F.pid);
 	close(F.command);
 	close(F.started);
