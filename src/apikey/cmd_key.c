@@ -8,6 +8,7 @@
  * ours (wiped), and leaves the process by write(2) to standard output and no other way.
  */
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -156,31 +157,92 @@ print_key(const struct tool *t, const char *key, int quiet, struct err *e)
 	return rc;
 }
 
-int
-cmd_key_create(struct tool *t, struct options *o, struct err *e)
+/*
+ * A key that is made and not shown is lost.  So between the two this process cannot be interrupted:
+ * a signal takes effect when the key is on standard output, and a pipe that nobody reads is an
+ * error and no end.  The child that works alone inherits it.
+ */
+static void
+hold_signals(sigset_t *before)
 {
-	int quiet = options_local(o, "quiet"), rc;
-	char buf[32];
-	const char *key;
-	cJSON *record;
+	static const int held[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+	sigset_t set;
+	size_t i;
 
-	if (quiet && t->json)
-		return err_set(e, ERR_USAGE, "--quiet and --json exclude each other");
-	if ((record = tool_call(t, "key.create", o->request, e)) == NULL)
-		return -1;
+	(void)sigemptyset(&set);
+	for (i = 0; i < sizeof(held) / sizeof(held[0]); i++)
+		(void)sigaddset(&set, held[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, before);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+static void
+release_signals(const sigset_t *before)
+{
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)sigprocmask(SIG_SETMASK, before, NULL);
+}
+
+/* Nobody has the key and nobody can get it: it must not stay valid.  Says what became of it. */
+static void
+take_back(struct tool *t, const cJSON *record, struct err *e)
+{
+	char buf[32];
+	const char *id = tool_text(record, "id", buf);
+	cJSON *request = cJSON_CreateObject(), *revoked = NULL;
+
+	if (cJSON_AddStringToObject(request, "id", id) != NULL &&
+	    cJSON_AddStringToObject(request, "reason", "could not be shown") != NULL)
+		revoked = tool_call(t, "key.revoke", request, NULL);
+	cJSON_Delete(request);
+	if (revoked == NULL)
+		(void)err_wrap(e,
+		    "the key was made but could not be shown, and never will be; run `apikey "
+		    "revoke %s`",
+		    id);
+	else
+		(void)err_wrap(e, "the key could not be shown, so %s was revoked again", id);
+	cJSON_Delete(revoked);
+}
+
+/* The record of a key that was made and shown, or NULL. */
+static cJSON *
+make_and_show(struct tool *t, cJSON *request, int quiet, struct err *e)
+{
+	cJSON *record = tool_call(t, "key.create", request, e);
+	const char *key;
+	int rc;
+
+	if (record == NULL)
+		return NULL;
 	if ((key = json_str(record, "key", NULL)) == NULL)
 		rc = err_set(e, ERR_INTERNAL, "the keeper made a key and did not tell it");
 	else if (t->json)
 		rc = output_json(record, e);
 	else
 		rc = print_key(t, key, quiet, e);
-	if (rc == -1)
-		(void)err_wrap(e,
-		    "the key was made but could not be shown, and never will be; run `apikey "
-		    "revoke "
-		    "%s`",
-		    tool_text(record, "id", buf));
-	else if (!quiet && !t->json)
+	if (rc == 0)
+		return record;
+	take_back(t, record, e);
+	cJSON_Delete(record);
+	return NULL;
+}
+
+int
+cmd_key_create(struct tool *t, struct options *o, struct err *e)
+{
+	int quiet = options_local(o, "quiet"), rc = 0;
+	sigset_t before;
+	cJSON *record;
+
+	if (quiet && t->json)
+		return err_set(e, ERR_USAGE, "--quiet and --json exclude each other");
+	hold_signals(&before);
+	record = make_and_show(t, o->request, quiet, e);
+	release_signals(&before);
+	if (record == NULL)
+		return -1;
+	if (!quiet && !t->json)
 		rc = print_record(t, record, e);
 	cJSON_Delete(record);
 	return rc == 0 ? TOOL_DONE : -1;

@@ -38,23 +38,49 @@ output_bytes(const void *p, size_t n, struct err *e)
 	return 0;
 }
 
+/* The object as a line (the caller's, ${len} bytes), or NULL. */
+static char *
+make_line(const cJSON *o, size_t *len, struct err *e)
+{
+	char *line = malloc(LINE_MAX_BYTES);
+
+	if (line == NULL) {
+		(void)err_set(e, ERR_SYSTEM, "out of memory");
+		return NULL;
+	}
+	if ((*len = json_print(o, line, LINE_MAX_BYTES - 1)) == 0) {
+		(void)err_set(e, ERR_INTERNAL, "an object is too long to print");
+		free(line);
+		return NULL;
+	}
+	line[(*len)++] = '\n';
+	return line;
+}
+
 int
 output_json(const cJSON *o, struct err *e)
 {
-	char *line = malloc(LINE_MAX_BYTES);
 	size_t len;
+	char *line = make_line(o, &len, e);
 	int rc;
 
 	if (line == NULL)
-		return err_set(e, ERR_SYSTEM, "out of memory");
-	if ((len = json_print(o, line, LINE_MAX_BYTES - 1)) == 0) {
-		rc = err_set(e, ERR_INTERNAL, "an object is too long to print");
-		goto out;
-	}
-	line[len++] = '\n';
+		return -1;
 	rc = output_bytes(line, len, e);
 	secret_wipe(line, len);
-out:
 	free(line);
 	return rc;
+}
+
+int
+output_json_stream(FILE *to, const cJSON *o, struct err *e)
+{
+	size_t len, done;
+	char *line = make_line(o, &len, e);
+
+	if (line == NULL)
+		return -1;
+	done = fwrite(line, 1, len, to);
+	free(line);
+	return done == len ? 0 : err_sys(e, "cannot write a list");
 }

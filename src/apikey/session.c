@@ -72,6 +72,13 @@ hang_up(struct session *s)
 }
 
 void
+session_rest(struct session *s)
+{
+	if (s->pid != 0)
+		hang_up(s);
+}
+
+void
 session_close(struct session **sp)
 {
 	struct session *s = *sp;

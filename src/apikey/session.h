@@ -24,6 +24,12 @@ void session_close(struct session **);
 cJSON *session_call(struct session *, const cJSON *request, struct err *);
 
 /*
+ * Let go of a store that nobody is the keeper of, until the next call: before anything that may
+ * take as long as somebody wishes, like writing to a pager.  With a keeper nothing happens.
+ */
+void session_rest(struct session *);
+
+/*
  * Like session_call, but only of a keeper that runs: 1 and the result, 0 when none runs, -1.
  */
 int session_call_keeper(struct session *, const cJSON *request, cJSON **result, struct err *)

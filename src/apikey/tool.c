@@ -20,6 +20,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 
+#define GATHERED_BYTES 1048576 /* of a list are written at once: some thousand rows */
+
 enum tool_exit
 tool_exit_of(enum err_code code)
 {
@@ -40,8 +42,8 @@ tool_exit_of(enum err_code code)
 	return (unsigned)code < ERR_CODES ? exits[code] : TOOL_STORE;
 }
 
-cJSON *
-tool_call(struct tool *t, const char *op, cJSON *request, struct err *e)
+static cJSON *
+call(struct tool *t, const char *op, cJSON *request, struct err *e)
 {
 	cJSON_DeleteItemFromObjectCaseSensitive(request, "op");
 	if (cJSON_AddStringToObject(request, "op", op) == NULL) {
@@ -49,6 +51,16 @@ tool_call(struct tool *t, const char *op, cJSON *request, struct err *e)
 		return NULL;
 	}
 	return session_call(t->session, request, e);
+}
+
+cJSON *
+tool_call(struct tool *t, const char *op, cJSON *request, struct err *e)
+{
+	cJSON *result = call(t, op, request, e);
+
+	/* What follows is printed, and who reads it may take his time: others want the store. */
+	session_rest(t->session);
+	return result;
 }
 
 /* Make the result's "next" the request's "after": 1; 0 when the list has ended; -1. */
@@ -73,9 +85,19 @@ next_page(cJSON *request, cJSON *result, struct err *e)
 	return 1;
 }
 
+/*
+ * Output that is gathered, so that the store is held for as long as it takes to read from it and
+ * not for as long as somebody takes to read what is printed.
+ */
+struct gathered {
+	FILE *stream;
+	char *text; /* of ${len} bytes, once the stream was flushed */
+	size_t len;
+};
+
 static int
-print_page(struct tool *t, const struct tool_list *list, struct table *table, const cJSON *items,
-    size_t *count, struct err *e)
+gather_page(struct tool *t, const struct tool_list *list, struct table *table, const cJSON *items,
+    struct gathered *g, size_t *count, struct err *e)
 {
 	const cJSON *item;
 
@@ -84,39 +106,61 @@ print_page(struct tool *t, const struct tool_list *list, struct table *table, co
 		(*count)++;
 		if (!t->json)
 			list->row(t, table, item);
-		else if (output_json(item, e) == -1)
+		else if (output_json_stream(g->stream, item, e) == -1)
 			return -1;
 	}
-	if (table_flush(table) == -1)
+	return table_flush(table) == -1 ? err_set(e, ERR_SYSTEM, "out of memory") : 0;
+}
+
+static int
+write_gathered(struct tool *t, struct gathered *g, struct err *e)
+{
+	if (fflush(g->stream) == EOF || ferror(g->stream))
 		return err_set(e, ERR_SYSTEM, "out of memory");
-	if (fflush(stdout) == EOF)
-		return err_sys(e, "cannot write to standard output");
+	session_rest(t->session);
+	if (output_bytes(g->text, g->len, e) == -1)
+		return -1;
+	rewind(g->stream);
 	return 0;
+}
+
+/* One page: 1 when there are more, 0, -1. */
+static int
+list_page(struct tool *t, const struct tool_list *list, struct table *table, cJSON *request,
+    struct gathered *g, size_t *count, struct err *e)
+{
+	cJSON *result = call(t, list->op, request, e);
+	int more;
+
+	if (result == NULL)
+		return -1;
+	more = gather_page(
+	    t, list, table, cJSON_GetObjectItemCaseSensitive(result, list->array), g, count, e);
+	if (more == 0)
+		more = next_page(request, result, e);
+	cJSON_Delete(result);
+	if (more == 0 || (more == 1 && ftello(g->stream) >= GATHERED_BYTES))
+		return write_gathered(t, g, e) == -1 ? -1 : more;
+	return more;
 }
 
 int
 tool_list(struct tool *t, const struct tool_list *list, cJSON *request, struct err *e)
 {
-	struct table *table = table_new(stdout, &t->term, list->columns, list->ncolumns);
-	cJSON *result;
+	struct gathered g = {.stream = NULL};
+	struct table *table = NULL;
 	size_t count = 0;
 	int more = 1;
 
-	if (table == NULL)
-		return err_set(e, ERR_SYSTEM, "out of memory");
-	while (more == 1) {
-		if ((result = tool_call(t, list->op, request, e)) == NULL) {
-			more = -1;
-			break;
-		}
-		if (print_page(t, list, table,
-			cJSON_GetObjectItemCaseSensitive(result, list->array), &count, e) == -1)
-			more = -1;
-		else
-			more = next_page(request, result, e);
-		cJSON_Delete(result);
-	}
+	if ((g.stream = open_memstream(&g.text, &g.len)) == NULL ||
+	    (table = table_new(g.stream, &t->term, list->columns, list->ncolumns)) == NULL)
+		more = err_set(e, ERR_SYSTEM, "out of memory");
+	while (more == 1)
+		more = list_page(t, list, table, request, &g, &count, e);
 	table_free(&table);
+	if (g.stream != NULL)
+		(void)fclose(g.stream);
+	free(g.text);
 	if (more == 0 && count == 0 && t->term.columns != 0 && !t->json)
 		fprintf(stderr, "%s\n", list->none);
 	return more;

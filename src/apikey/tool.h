@@ -39,7 +39,7 @@ enum tool_exit tool_exit_of(enum err_code);
 cJSON *tool_call(struct tool *, const char *op, cJSON *request, struct err *);
 
 /*
- * A list: pages are asked for until there are no more, and printed as they come; as one object a
+ * A list: pages are asked for until there are no more, and printed, many at once; as one object a
  * line with --json, else as a table.
  */
 struct tool_list {

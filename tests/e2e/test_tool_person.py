@@ -2,14 +2,18 @@
 whatever happens, human output of every command, what root makes belongs to the service user, and a standard stream that is
 closed or full loses no key silently. Invariant 4 (no key where it does not belong)."""
 
+import fcntl
+import json
 import os
 import pathlib
 import pty
 import pwd
 import re
 import signal
+import struct
 import subprocess
 import termios
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -163,11 +167,12 @@ def test_help(box):
 
 
 def test_a_key_that_cannot_be_shown_is_told(box):
-    """It exists and nobody has it: the message must name what to revoke."""
+    """It exists and nobody has it: it is revoked, and that is said."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run([APIKEY, "-c", box.conf, "create", "--owner", "lost"], stdout=full, stderr=subprocess.PIPE, text=True)
-    kid = box.json_lines("list", "--owner", "lost")[0]["id"]
-    assert done.returncode == 3 and f"apikey revoke {kid}" in done.stderr
+    made = box.json_lines("list", "--owner", "lost")[0]
+    assert done.returncode == 3 and f"{made['id']} was revoked again" in done.stderr
+    assert made["state"] == "revoked" and made["reason"] == "could not be shown"
     closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", APIKEY, "-c", box.conf, "create", "--owner", "lost", "-q"], capture_output=True, text=True)
     assert closed.returncode == 3 and "ak_live_" not in closed.stderr
 
@@ -198,3 +203,57 @@ def test_a_missing_service_user(directory, settings, mend):
     for args in (["pepper", "add"], ["list"]):
         assert mend in d.tool(*args, check=3).stderr
     assert not pathlib.Path(d.settings["state_dir"]).exists()
+
+
+def make_many(d, n, **flags):
+    """Keys made quickly: by a keeper that is stopped again."""
+    d.start()
+    with ThreadPoolExecutor(4) as pool:
+        made = set(pool.map(lambda i: d.create("many", **flags)[0], range(n)))
+    d.stop()
+    return made
+
+
+@pytest.mark.parametrize("n, meta", [(60, []), (300, [f"m{i}=" + "x" * 240 for i in range(16)])], ids=["one page", "more than is gathered"])
+def test_a_pager_does_not_hold_the_store(box, n, meta):
+    """`apikey list | less` without a keeper: whoever reads slowly keeps nobody from the store."""
+    made = make_many(box, n, meta=meta)
+    out, into = os.pipe()
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
+    full = lambda: struct.unpack("i", fcntl.ioctl(out, termios.FIONREAD, b"    "))[0] == 4096
+    reader = subprocess.Popen([APIKEY, "-c", box.conf, "--json", "list"], stdout=into)
+    os.close(into)
+    wait_until(full, "the pipe is full")
+    kid, _ = box.create("other")
+    with open(out) as lines:
+        listed = {json.loads(line)["id"] for line in lines}
+    assert reader.wait(20) == 0 and made <= listed <= made | {kid}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_key_that_is_made_is_shown_before_a_signal_is_obeyed(box, number):
+    """Ctrl-C between the making and the showing lost the key."""
+    box.start()
+    keeper = box.keeper_pid()
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        tool = subprocess.Popen([APIKEY, "-c", box.conf, "create", "--owner", "acme", "-q"], stdout=subprocess.PIPE, text=True)
+        status = f"/proc/{tool.pid}/wchan"
+        wait_until(lambda: "poll" in open(status).read(), "the tool waits for the answer")
+        tool.send_signal(number)
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    key = tool.communicate(timeout=20)[0].strip()
+    assert tool.returncode == -number
+    box.tool("check", input=key, check=0)
+    box.stop()
+
+
+def test_a_key_into_a_pipe_that_nobody_reads_is_revoked(box):
+    out, into = os.pipe()
+    os.close(out)
+    for how in (["-q"], ["--json"], []):
+        done = subprocess.run([APIKEY, "-c", box.conf, "create", "--owner", "lost", *how], stdout=into, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 3 and "was revoked again" in done.stderr and done.stderr.count("\n") == 1, done
+    os.close(into)
+    assert [k["state"] for k in box.json_lines("list", "--owner", "lost")] == ["revoked"] * 3
