@@ -165,6 +165,8 @@ int store_audit_load(struct store *, struct err *) __attribute__((warn_unused_re
 
 /* The key of a log's block, into ${buf}. */
 struct span store_block_key(uint8_t buf[STORE_BLOCK_KEY_MAX], struct span log, uint64_t no);
+/* The limit's name in a log's; empty when the log's is of no form. */
+struct span store_log_limit(struct span log);
 /* slog_load, with the log's name in the error. */
 int store_head_load(struct store *, struct span log, struct span bytes, struct slog *, struct err *)
     __attribute__((warn_unused_result));

@@ -18,21 +18,28 @@
 
 #define WORDS_MAX 96
 
+struct span
+store_log_limit(struct span log)
+{
+	size_t who = log.len > 0 && log.p[0] == 'k' ? 1 + TOKEN_ID_LEN : 1 + 16;
+
+	return log.len < who ? store_span(NULL, 0) : store_span(log.p + who, log.len - who);
+}
+
 /* A log in words, for messages: the key's id and the limit; of an owner's log, the limit alone. */
 static const char *
 log_words(struct span log, char text[WORDS_MAX])
 {
-	size_t who = log.len > 0 && log.p[0] == 'k' ? 1 + TOKEN_ID_LEN : 1 + 16;
+	struct span limit = store_log_limit(log);
 	int n;
 
-	if (log.len < who)
+	if (limit.len == 0)
 		return "a log of no form";
 	if (log.p[0] == 'k')
-		n = snprintf(text, WORDS_MAX, "limit %.*s of %.20s", (int)(log.len - who),
-		    log.p + who, log.p + 1);
-	else
 		n = snprintf(
-		    text, WORDS_MAX, "limit %.*s of an owner", (int)(log.len - who), log.p + who);
+		    text, WORDS_MAX, "limit %.*s of %.20s", (int)limit.len, limit.p, log.p + 1);
+	else
+		n = snprintf(text, WORDS_MAX, "limit %.*s of an owner", (int)limit.len, limit.p);
 	return n < 0 ? "" : text;
 }
 

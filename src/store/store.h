@@ -136,7 +136,8 @@ struct slog_io store_log_io(struct store_log_blocks *);
 /*
  * store_logs_sweep(S, now_us, keep_us, max, cursor, &freed, e): in a batch; looks at up to ${max}
  * logs from the cursor on and deletes those whose last unit left its window more than ${keep_us}
- * ago, blocks and all.  ${cursor} (caller's, zeroed at first) remembers the place and wraps around.
+ * ago (the window of the last take, or the longest that any plan gives a limit of that name now),
+ * blocks and all.  ${cursor} (caller's, zeroed at first) remembers the place and wraps around.
  * 0 or -1; 1 when the end was reached.  A call frees a bounded number of blocks; it returns 0 while
  * there are more, so call again until 1.  A head that does not decode is logged and passed over.
  */

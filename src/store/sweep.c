@@ -11,10 +11,11 @@
  * blocks that are left lie above what the new head counts, are overwritten when it grows that far,
  * and are freed with it when it goes idle.
  *
- * Invariants: no block of a log that has a head is freed here; a slice is bounded in logs and in
- * blocks.
+ * Invariants: no block of a log that has a head is freed here; no log goes whose units may count
+ * under a plan that there is; a slice is bounded in logs and in blocks.
  */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -147,19 +148,73 @@ notes_work(struct store *s, unsigned *budget, struct err *e)
 	return rc;
 }
 
-/* Has nothing counted in this log for ${keep_us}?  One that does not decode is left for a person to
- * look at. */
+/* Of each limit name the longest window that a plan gives it now. */
+struct windows {
+	int known;
+	size_t n;
+	struct window {
+		char name[LIMIT_NAME_MAX + 1];
+		int64_t us;
+	} * at;
+};
+
+/* Where ${name} is, or NULL. */
+static struct window *
+window_of(const struct windows *w, struct span name)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (span_is(name, w->at[i].name))
+			return &w->at[i];
+	return NULL;
+}
+
 static int
-idle(struct store *s, struct span log, struct span head, int64_t now_us, int64_t keep_us)
+windows_add(void *cookie, const struct plan *plan, struct err *e)
+{
+	struct windows *w = cookie;
+
+	for (size_t i = 0; i < plan->nlimits; i++) {
+		const struct plan_limit *l = &plan->limits[i];
+		struct window *at = window_of(w, span_of(l->name)), *more;
+
+		if (at == NULL) {
+			if ((more = realloc(w->at, (w->n + 1) * sizeof(*more))) == NULL)
+				return err_sys(e, "sweeping limit logs");
+			w->at = more;
+			at = &w->at[w->n++];
+			*at = (struct window){0};
+			memcpy(at->name, l->name, sizeof(at->name));
+		}
+		if (at->us < l->window_us)
+			at->us = l->window_us;
+	}
+	return 0;
+}
+
+/*
+ * Has nothing counted in this log for ${keep_us}?  1, 0, -1.  Its window is that of its last take,
+ * or the longest that a plan gives a limit of its name now: a plan's window may have grown since,
+ * or its key moved to another plan.  One that does not decode is left for a person to look at.
+ */
+static int
+idle(struct store *s, struct span log, struct span head, int64_t now_us, int64_t keep_us,
+    struct windows *w, struct err *e)
 {
 	struct err why = {.code = ERR_NONE};
+	const struct window *longest;
 	struct slog L;
 
 	if (store_head_load(s, log, head, &L, &why) != 0) {
 		log_event(LOG_LVL_ERROR, "store_log_damaged", "error", why.msg, NULL);
 		return 0;
 	}
-	return slog_newest_us(&L) < now_us - keep_us - slog_window_us(&L);
+	if (slog_newest_us(&L) >= now_us - keep_us - slog_window_us(&L))
+		return 0;
+	if (!w->known && store_plans_walk(s, windows_add, w, e) != 0)
+		return -1;
+	w->known = 1;
+	longest = window_of(w, store_log_limit(log));
+	return longest == NULL || slog_newest_us(&L) < now_us - keep_us - longest->us;
 }
 
 /* To the first log behind the cursor. */
@@ -176,37 +231,54 @@ logs_begin(struct store_scan *scan, const struct store_cursor *cursor, struct er
 	return rc;
 }
 
+/* Go through logs from where the scan is, as long as it has some and the budget lasts: 1 when there
+ * are more, 0, -1. */
+static int
+logs_work(struct store_scan *scan, int64_t now_us, int64_t keep_us, unsigned max,
+    struct store_cursor *cursor, struct windows *w, unsigned *budget, unsigned *freed,
+    struct err *e)
+{
+	struct store *s = scan->store;
+	struct name log;
+	int rc = logs_begin(scan, cursor, e);
+
+	for (; rc == 1 && max > 0 && *budget > 0; max--) {
+		struct span head = store_span(scan->value, scan->value_len);
+
+		name_set(&log, store_scan_key(scan));
+		if (log.len <= sizeof(cursor->at)) {
+			memcpy(cursor->at, log.bytes, log.len);
+			cursor->len = log.len;
+		}
+		if ((rc = idle(s, name_view(&log), head, now_us, keep_us, w, e)) < 0)
+			return -1;
+		if (rc == 1) {
+			if (log_free(s, name_view(&log), budget, e) != 0)
+				return -1;
+			(*freed)++;
+		}
+		rc = store_scan_next(scan, e);
+	}
+	return rc;
+}
+
 int
 store_logs_sweep(struct store *s, int64_t now_us, int64_t keep_us, unsigned max,
     struct store_cursor *cursor, unsigned *freed, struct err *e)
 {
-	unsigned budget = SLICE_BLOCKS, looked;
+	struct windows windows = {0};
+	unsigned budget = SLICE_BLOCKS;
 	uint8_t head[SLOG_HEAD_MAX];
 	struct store_scan scan;
-	struct name log;
 	int rc;
 
 	*freed = 0;
 	if ((rc = notes_work(s, &budget, e)) != 1)
 		return rc;
 	if ((rc = store_scan_open(&scan, s, STORE_DB_LOGS, head, sizeof(head), e)) == 0)
-		rc = logs_begin(&scan, cursor, e);
-	for (looked = 0; rc == 1 && looked < max && budget > 0; looked++) {
-		name_set(&log, store_scan_key(&scan));
-		if (log.len <= sizeof(cursor->at)) {
-			memcpy(cursor->at, log.bytes, log.len);
-			cursor->len = log.len;
-		}
-		if (idle(s, name_view(&log), store_span(head, scan.value_len), now_us, keep_us)) {
-			if (log_free(s, name_view(&log), &budget, e) != 0) {
-				rc = -1;
-				break;
-			}
-			(*freed)++;
-		}
-		rc = store_scan_next(&scan, e);
-	}
+		rc = logs_work(&scan, now_us, keep_us, max, cursor, &windows, &budget, freed, e);
 	store_scan_close(&scan);
+	free(windows.at);
 	if (rc < 0)
 		return -1;
 	/* Out of budget there may be a note now, at the end of the logs as anywhere. */

@@ -74,10 +74,53 @@ idle_logs_go(void **state)
 	assert_int_equal(logs(f), 0);
 }
 
+/*
+ * A log knows the window of its last take.  When a plan that its limit belongs to got a longer one
+ * since, what the log holds still counts: once it was swept, and the units given out again.
+ */
+static void
+a_window_that_grew_keeps_its_log(void **state)
+{
+	struct kf *f = *state;
+	struct steady steady;
+	struct sweep s;
+	struct kf_key k, moved;
+
+	assert_int_equal(steady_open(&steady, f->store, &f->e), 0);
+	kf_done(f, "{\"op\":\"plan.set\",\"name\":\"p\",\"limits\":[{\"name\":\"a\",\"units\":1,"
+		   "\"window\":\"60s\"},{\"name\":\"b\",\"units\":9,\"window\":\"60s\"}]}");
+	kf_done(f, "{\"op\":\"plan.set\",\"name\":\"q\",\"limits\":[{\"name\":\"b\",\"units\":1,"
+		   "\"window\":\"2h\"}]}");
+	k = kf_key(f, ",\"plan\":\"p\"");
+	moved = kf_key(f, ",\"plan\":\"p\"");
+	f->now.steady_us = steady_now_us(&steady);
+	assert_int_equal(kf_verdict(f, &k), VERDICT_OK);
+	assert_int_equal(kf_verdict(f, &moved), VERDICT_OK);
+	kf_done(f, "{\"op\":\"plan.set\",\"name\":\"p\",\"limits\":[{\"name\":\"a\",\"units\":1,"
+		   "\"window\":\"1h\"},{\"name\":\"b\",\"units\":9,\"window\":\"60s\"}]}");
+	kf_done(f, kf_on("key.set", moved.id, ",\"plan\":\"q\""));
+
+	sweep_init(&s, 0);
+	steady.offset_us += 3000 * CLOCK_SECOND;
+	assert_int_equal(pass(&s, f, &steady), 0);
+	f->now.steady_us = steady_now_us(&steady);
+	assert_int_equal(kf_verdict(f, &k), VERDICT_RATE_LIMITED);
+	assert_int_equal(kf_verdict(f, &moved), VERDICT_RATE_LIMITED);
+	/* An hour later those of "a" go, two hours later all. */
+	steady.offset_us += 700 * CLOCK_SECOND;
+	assert_int_equal(pass(&s, f, &steady), 1);
+	assert_int_equal(logs(f), 2);
+	steady.offset_us += 3600 * CLOCK_SECOND;
+	assert_int_equal(pass(&s, f, &steady), 1);
+	assert_int_equal(logs(f), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(
+		a_window_that_grew_keeps_its_log, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(idle_logs_go, kf_setup, kf_teardown),
 	};
 
