@@ -238,6 +238,66 @@ def test_gate_down_is_closed(directory):
         backend.shutdown()
 
 
+OUTER = {
+    "error_page with 200": ("", "error_page 500 502 503 504 =200 /sorry.html; location = /sorry.html { return 200 sorry; }"),
+    "error_page with a location": ("", "error_page 500 502 503 504 = @sorry; location @sorry { return 200 sorry; }"),
+    "login page": ("", "fastcgi_intercept_errors on; error_page 401 403 =200 /login.html; location = /login.html { return 200 login; }"),
+    "satisfy any": ("", "satisfy any; allow all;"),
+    "cache": ("fastcgi_cache_path {dir}/cache keys_zone=z:1m;", """fastcgi_cache z; fastcgi_cache_key $request_uri; fastcgi_cache_valid any 1h;
+        fastcgi_cache_use_stale error timeout; fastcgi_ignore_headers Cache-Control Expires Set-Cookie;"""),
+}
+
+
+@pytest.mark.parametrize("case", OUTER)
+def test_what_outer_levels_set_admits_nobody(shared, key, directory, case):
+    """Ordinary lines of a site, for its other locations, that would open the gate if it inherited them."""
+    http, server = OUTER[case]
+    backend = Backend()
+    up = Nginx(directory / "up", shared.socket, backend.port, server, extra_http=http).start()
+    down = Nginx(directory / "down", directory / "nowhere", backend.port, server, extra_http=http).start()
+    try:
+        assert up.curl("/api/x", key=key[1]).status == 200 and backend.requests == 1
+        for path in ("/api/x", "/whoami"):
+            assert up.curl(path).status == 401
+            for k in (None, key[1]):
+                reply = down.curl(path, key=k)
+                assert reply.status == 503 and reply.json()["code"] == "unavailable"
+        assert backend.requests == 1
+    finally:
+        up.stop()
+        down.stop()
+        backend.shutdown()
+
+
+def test_underscores_of_another_default_server(shared, key, directory):
+    """Until Host is read, the default server says whether headers with '_' are kept."""
+    import http.client
+    import socket
+    import ssl
+    backend = Backend()
+    nginx = Nginx(directory / "n", shared.socket, backend.port, extra_http="""underscores_in_headers on;
+        server {{ listen 127.0.0.1:{port} ssl default_server; ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem; }}""").start()
+    names = ["Apikey_Id", "apikey_owner", "Apikey_Plan", "Apikey_Scopes", "Apikey_Meta", "Apikey_Status", "Apikey_Problem", "Apikey_Denied", "X_Api_Key", "X-Api_Key", "X_Api-Key"]
+    context = ssl.create_default_context(cafile=nginx.cert)
+    context.check_hostname = False
+    try:
+        for name in names:
+            value = key[1] if name.startswith("X") else "evil"
+            auth = "" if name == "X_Api_Key" else f"Authorization: Bearer {key[1]}\r\n"
+            # No SNI: the server is known by Host alone.
+            with context.wrap_socket(socket.create_connection(("127.0.0.1", nginx.port), 10)) as s:
+                s.sendall(f"GET /api/x HTTP/1.1\r\n{name}: {value}\r\nHost: localhost\r\n{auth}\r\n".encode())
+                reply = http.client.HTTPResponse(s)
+                reply.begin()
+                body = reply.read().decode()
+                assert (name, value in body) == (name, False)
+                assert reply.status in (200, 400)
+        assert backend.requests > 0
+    finally:
+        nginx.stop()
+        backend.shutdown()
+
+
 @pytest.mark.parametrize("file, line", [
     ("protect.conf", "auth_request /_apikeyd;"),
     ("protect.conf", "proxy_set_header Apikey-Meta    $apikey_meta;"),

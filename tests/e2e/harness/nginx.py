@@ -17,8 +17,9 @@ def free_port():
 
 
 class Nginx:
-    def __init__(self, directory, fcgi_socket, backend_port, extra_server="", drop=None):
-        """drop: (file, line fragment) removed from the shipped files, to show that the line matters."""
+    def __init__(self, directory, fcgi_socket, backend_port, extra_server="", drop=None, extra_http=""):
+        """drop: (file, line fragment) removed from the shipped files, to show that the line matters.
+        extra_http: lines of the http level; {dir} and {port} are this nginx's."""
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         os.chmod(self.dir, 0o755)
@@ -59,6 +60,7 @@ http {{
     client_body_temp_path {self.dir}/t1; proxy_temp_path {self.dir}/t2; fastcgi_temp_path {self.dir}/t3;
     uwsgi_temp_path {self.dir}/t4; scgi_temp_path {self.dir}/t5;
     client_max_body_size 16m;
+    {extra_http.format(dir=self.dir, port=self.port)}
     include site.conf;
 }}
 """)
