@@ -545,6 +545,56 @@ test_keeper_restarts(void **state)
 	close(b);
 }
 
+/*
+ * The keeper dies with one question unread and one answered: the system reports the unread one
+ * first (ECONNRESET), and what was admitted must not be asked again.
+ */
+static void
+test_last_answers(void **state)
+{
+	struct wire_check first, again;
+	struct err e;
+	int a, b, other_fd, i;
+
+	(void)state;
+	start(5000000, 1, 0);
+	keeper_accept();
+	a = raw_connect(F.path);
+	b = raw_connect(F.path);
+	other_fd = raw_connect(F.path);
+	SEND(a, GOOD, "APIKEYD_COST", "1");
+	keeper_gets(&first);
+	SEND(b, GOOD, "APIKEYD_COST", "2");
+	for (i = 0; i < 2;
+	     i++) { /* the second one's round is behind the one that sent b's question */
+		SEND(other_fd, "HTTPS", "on");
+		expect_denied(other_fd, "401", "key_missing");
+	}
+	kill(F.pid, SIGSTOP); /* it sees all of this at once */
+	keeper_admits(first.seq, "last words");
+	close(F.keeper_listen_fd);
+	close(F.keeper_fd);
+	unlink(F.keeper_path);
+	F.keeper_listen_fd = wire_listen(F.keeper_path, &e);
+	assert_true(F.keeper_listen_fd != -1);
+	SEND(other_fd, GOOD, "APIKEYD_COST", "3"); /* to be sent, in the same round */
+	kill(F.pid, SIGCONT);
+	expect(a, "200", "last words");
+	keeper_accept();
+	for (i = 2; i <= 3; i++) {
+		keeper_gets(&again);
+		assert_int_equal(again.cost, i);
+		if (i == 2)
+			assert_int_equal(again.retry, 1);
+		keeper_admits(again.seq, "again");
+	}
+	expect(b, "200", "again");
+	expect(other_fd, "200", "again");
+	close(a);
+	close(b);
+	close(other_fd);
+}
+
 static void
 test_no_keeper(void **state)
 {
@@ -716,6 +766,7 @@ main(void)
 	    TEST(test_babbling_keeper),
 	    TEST(test_hostile_text),
 	    TEST(test_keeper_restarts),
+	    TEST(test_last_answers),
 	    TEST(test_no_keeper),
 	    TEST(test_many_at_once),
 	    TEST(test_client_gone),
