@@ -12,6 +12,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "apikey/commands.h"
 #include "apikey/output.h"
@@ -78,10 +79,13 @@ cmd_pepper_add(struct tool *t, struct options *o, struct err *e)
 	int reloaded;
 
 	(void)o;
-	if (service_find(t->config, &service, e) == -1 ||
-	    make_directory_of(t->config->pepper_file, &service, e) == -1 ||
-	    peppers_add(t->config->pepper_file, service.uid, service.gid, &version, e) == -1)
+	if (service_find(t->config, &service, e) == -1)
 		return -1;
+	if (make_directory_of(t->config->pepper_file, &service, e) == -1 ||
+	    peppers_add(t->config->pepper_file, service.uid, service.gid, &version, e) == -1)
+		return geteuid() == 0 || e->code != ERR_SYSTEM
+			   ? -1
+			   : err_wrap(e, "this needs root or the user %s", t->config->user);
 	if ((reloaded = reload(t, e)) == -1)
 		return err_wrap(e, "pepper %u is in %s, but the running keeper did not take it up",
 		    (unsigned)version, t->config->pepper_file);

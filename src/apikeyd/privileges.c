@@ -32,13 +32,13 @@ privileges_lookup(struct privileges *P, const struct config *C, struct err *e)
 	errno = 0;
 	if ((pw = getpwnam(C->user)) == NULL)
 		return err_set(e, ERR_INPUT,
-		    "there is no user %s; create it (useradd --system --user-group %s) or name "
-		    "another with the setting user",
+		    "there is no user %s; create it (adduser --system --group %s) or name another "
+		    "with the setting user",
 		    C->user, C->user);
 	P->uid = pw->pw_uid;
 	if ((gr = getgrnam(C->group)) == NULL)
 		return err_set(e, ERR_INPUT,
-		    "there is no group %s; create it (groupadd --system %s) or name another with "
+		    "there is no group %s; create it (addgroup --system %s) or name another with "
 		    "the setting group",
 		    C->group, C->group);
 	P->gid = gr->gr_gid;

@@ -38,6 +38,23 @@ make_parents(const char *path, struct err *e)
 	return 0;
 }
 
+/* A directory that was there is never given away, but what root puts into it the service must be
+ * able to replace. */
+static int
+check_owner(
+    const char *setting, const char *path, int fd, const struct privileges *P, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		return err_sys(e, "%s %s", setting, path);
+	if (!P->root || P->uid == 0 || st.st_uid == P->uid)
+		return 0;
+	return err_set(e, ERR_DENIED,
+	    "%s %s belongs to user id %u, but the service runs as %s; run chown %s %s", setting,
+	    path, (unsigned)st.st_uid, P->user, P->user, path);
+}
+
 static int
 make_dir(
     const char *setting, const char *path, mode_t mode, const struct privileges *P, struct err *e)
@@ -50,11 +67,11 @@ make_dir(
 		return err_sys(e, "cannot make the directory %s; set %s to one that can be made",
 		    path, setting);
 	if ((fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
-		return err_sys(e, "%s %s", setting, path);
+		return err_sys(e, "%s %s: run this as root or as the service user", setting, path);
 	if (made && (fchmod(fd, mode) == -1 || (P->root && fchown(fd, P->uid, P->gid) == -1)))
 		(void)err_sys(e, "%s %s", setting, path);
 	else
-		ret = 0;
+		ret = check_owner(setting, path, fd, P, e);
 	(void)close(fd);
 	return ret;
 }

@@ -210,7 +210,9 @@ log_death(const struct child *c, pid_t pid, int status, const struct err *said)
 	char how[32];
 
 	describe(status, how);
-	if (c->state == CHILD_FREE && status == 0) {
+	/* One that was told to stop before it had a handler ends by the signal itself. */
+	if (c->state == CHILD_FREE &&
+	    (status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM))) {
 		log_event(LOG_LVL_DEBUG, "child_left", "role", child_role_name(c->role), "pid",
 		    LOG_NUM(pid), NULL);
 		return;

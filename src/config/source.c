@@ -295,6 +295,9 @@ source_clean(struct source *S, struct problems *P)
 			pass_word(&s);
 		}
 	}
+	/* What is missing at the end is then told with the line of the last word. */
+	while (S->len > 0 && strchr(" \t\r\n", S->text[S->len - 1]) != NULL)
+		S->text[--S->len] = '\0';
 	return s.out_of_memory ? -1 : 0;
 }
 

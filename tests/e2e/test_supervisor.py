@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from harness.daemon import APIKEYD, Daemon, wait_until
+from harness.daemon import APIKEY, APIKEYD, Daemon, wait_until
 from harness.fcgi import params_for, request_bytes
 
 
@@ -115,6 +115,62 @@ def test_a_stopped_keeper_is_replaced(daemon):
     assert daemon.ask(key).status == 503
     wait_until(lambda: old not in daemon.children() and daemon.children("keeper"), "the keeper is replaced", 30)
     wait_until(lambda: daemon.ask(key).status == 200, "service is back")
+
+
+def test_a_keeper_that_cannot_start_is_tried_again(daemon):
+    """Its pepper file is gone when it is killed: the reason is logged, pauses grow, and service comes back with the file."""
+    daemon.start()
+    _, key = daemon.create("acme")
+    peppers = daemon.settings["pepper_file"]
+    os.rename(peppers, peppers + ".away")
+    os.kill(daemon.keeper_pid(), signal.SIGKILL)
+    assert daemon.ask(key).status == 503
+    wait_until(lambda: "restart_in_ms=199" in daemon.log(), "the pause has grown")
+    assert f"there is no pepper file {peppers}" in daemon.log()
+    done = daemon.tool("list", check=3)
+    assert peppers in done.stderr
+    os.rename(peppers + ".away", peppers)
+    wait_until(lambda: daemon.ask(key).status == 200, "service is back")
+
+
+def test_sigterm_while_it_starts(daemon):
+    """At whatever point of the start: it ends, and leaves neither processes nor files that a next one trips over."""
+    daemon.pepper()
+    said = ["child_started role=keeper", "child_ready role=keeper", "child_started role=worker", "event=ready"]
+    for point in ["", *said]:
+        daemon.log_path.write_text("")
+        daemon.start(wait=False)
+        wait_until(lambda: point in daemon.log(), point)
+        daemon.process.send_signal(signal.SIGTERM)
+        # Before it has a handler the signal itself ends it.
+        assert daemon.process.wait(30) in ((-signal.SIGTERM, 0) if point == "" else (0,)), daemon.log()
+        assert os.listdir(daemon.settings["run_dir"]) == [] if os.path.exists(daemon.settings["run_dir"]) else point == ""
+    daemon.start().stop()
+
+
+def test_hups_in_quick_succession(daemon):
+    """While the workers of the first reload start the second one comes, and old workers die: the last configuration is in force."""
+    daemon.start()
+
+    def realm():
+        try:
+            return daemon.ask().all("WWW-Authenticate")[0]
+        except (OSError, EOFError):
+            return None                      # a worker was killed before it answered
+
+    wait_until(lambda: "event=ready workers=2" in daemon.log(), "all workers serve")
+    for i in range(3):
+        daemon.write_conf(realm=f"r{i}")
+        daemon.process.send_signal(signal.SIGHUP)
+        for pid in daemon.children("worker"):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    # A reload whose new workers die is abandoned, and the file may have been read half written: a last, quiet one.
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: realm() == 'Bearer realm="r2"', "the last one is in force")
+    wait_until(lambda: len(daemon.children("worker")) == 2, "as many workers as before")
 
 
 def test_a_second_daemon_is_refused(daemon, directory):
@@ -337,6 +393,34 @@ def test_privileges_are_dropped(directory):
         assert d.ask(key).status == 200
     finally:
         d.stop(expect=None)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become the service user")
+@pytest.mark.parametrize("setting", ["run_dir", "state_dir"])
+def test_a_directory_of_somebody_else(directory, setting):
+    """Root made it by hand: the mend is named, and nothing is left in it that the service could not remove."""
+    directory.chmod(0o755)
+    d = Daemon(directory / "d", user="nobody", group="nogroup")
+    d.pepper()
+    os.mkdir(d.settings[setting], 0o700)
+    done = run(d, "-f")
+    assert done.returncode == 1 and f"chown nobody {d.settings[setting]}" in done.stderr
+    assert os.listdir(d.settings[setting]) == []
+    os.chown(d.settings[setting], 65534, 65534)
+    os.chmod(d.settings[setting], 0o755 if setting == "run_dir" else 0o700)
+    d.start().stop()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to be somebody else")
+def test_an_ordinary_user_is_told_who_may(directory):
+    directory.chmod(0o755)
+    d = Daemon(directory / "d", user="nobody", group="nogroup")
+    d.start().stop()
+    somebody = {"user": "daemon", "group": "daemon", "extra_groups": []}
+    done = run(d, "-f", **somebody)
+    assert done.returncode == 1 and "as root or as the service user" in done.stderr
+    done = subprocess.run([APIKEY, "-c", d.conf, "pepper", "add"], capture_output=True, text=True, **somebody)
+    assert done.returncode == 3 and "root or the user nobody" in done.stderr
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to be somebody else")

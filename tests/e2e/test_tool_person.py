@@ -26,7 +26,8 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give fil
 def box(directory):
     d = Daemon(directory / "d")
     d.pepper()
-    return d
+    yield d
+    d.stop(expect=None)
 
 
 class Typed:

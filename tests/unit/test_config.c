@@ -321,6 +321,7 @@ test_each_bad_value(void **state)
 	    {"realm = \"api", "does not end on its line; add \""},
 	    {"realm = 'api\\", "does not end on its line; add '"},
 	    {"realm", "premature end"},
+	    {"realm =\n\n# and then nothing\n", "premature end"},
 	    {"realm api", "missing equal sign"},
 	    {"realm = = api", "unexpected token"},
 	    {"= api", "unexpected token"},
