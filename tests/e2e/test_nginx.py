@@ -269,6 +269,27 @@ def test_what_outer_levels_set_admits_nobody(shared, key, directory, case):
         backend.shutdown()
 
 
+def test_a_nested_location_is_closed(shared, key, directory):
+    """It inherits auth_request but not the scope that is needed: without its own include nobody gets in, with a key or without."""
+    backend = Backend()
+    nginx = Nginx(directory / "n", shared.socket, backend.port, """
+        location /outer/ {
+            include apikeyd/protect.conf;
+            set $apikey_scope "admin:write";
+            proxy_pass http://backend;
+            location /outer/inner/ { proxy_pass http://backend; }
+        }""").start()
+    try:
+        assert nginx.curl("/outer/x", key=key[1]).status == 403
+        for k in (None, key[1]):
+            reply = nginx.curl("/outer/inner/x", key=k)
+            assert reply.status == 500 and reply.json()["code"] == "misconfigured"
+        assert backend.requests == 0
+    finally:
+        nginx.stop()
+        backend.shutdown()
+
+
 def test_underscores_of_another_default_server(shared, key, directory):
     """Until Host is read, the default server says whether headers with '_' are kept."""
     import http.client
