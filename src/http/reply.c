@@ -32,19 +32,11 @@ static const struct {
 	const char *phrase;
 } reasons[] = {
     {200, "OK"},
-    {201, "Created"},
     {204, "No Content"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
     {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {409, "Conflict"},
-    {413, "Content Too Large"},
-    {415, "Unsupported Media Type"},
-    {422, "Unprocessable Content"},
     {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"},
     {503, "Service Unavailable"},
 };
@@ -97,8 +89,7 @@ value_ok(struct span s)
 void
 reply_begin(struct reply *R, int status)
 {
-	R->status = status;
-	R->bad = R->has_body = R->ended = 0;
+	R->bad = R->ended = 0;
 	wbuf_init(&R->w, R->mem, sizeof(R->mem));
 	if (status < 200 || status > 599) {
 		R->bad = 1;
@@ -148,7 +139,6 @@ reply_body(struct reply *R, const char *content_type, struct span body)
 	if (body.p != NULL) {
 		reply_header_str(R, "Content-Type", content_type);
 		header_length(R, body.len);
-		R->has_body = 1;
 	}
 	wbuf_str(&R->w, "\r\n");
 	wbuf_span(&R->w, body);

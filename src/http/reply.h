@@ -17,9 +17,7 @@
 #define REPLY_VALUE_MAX 8192 /* one header value */
 
 struct reply {
-	int status;
 	int bad;
-	int has_body;
 	int ended; /* reply_body was called: nothing may follow */
 	struct wbuf w;
 	uint8_t mem[REPLY_MAX];

@@ -50,7 +50,6 @@ test_with_a_body(void **state)
 	reply_header(&R, "Apikey-Denied", span_of("rate_limited"));
 	reply_header_str(&R, "X-Empty", "");
 	reply_body(&R, "application/problem+json", span_of("{}\r\n\r\n"));
-	assert_true(R.has_body);
 	assert_view("Status: 429 Too Many Requests\r\n"
 		    "Retry-After: 12\r\n"
 		    "Apikey-Denied: rate_limited\r\n"
@@ -67,12 +66,10 @@ test_without_one(void **state)
 	(void)state;
 	reply_begin(&R, 204);
 	reply_body(&R, NULL, (struct span){NULL, 0});
-	assert_false(R.has_body);
 	assert_view("Status: 204 No Content\r\n\r\n");
 
 	reply_begin(&R, 200);
 	reply_body(&R, "text/plain", span_of(""));
-	assert_true(R.has_body);
 	assert_view("Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n");
 }
 
