@@ -48,7 +48,10 @@ lock(struct pidfile *F, const char *run_dir, struct err *e)
 
 	F->fd = open(F->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
 	if (F->fd == -1)
-		return err_sys(e, "%s", F->path);
+		return err_sys(e,
+		    errno == EACCES ? "%s: run this as root or as the service user"
+				    : "%s cannot be the pid file; remove it",
+		    F->path);
 	if (fstat(F->fd, &st) == -1)
 		return err_sys(e, "%s", F->path);
 	if (!S_ISREG(st.st_mode) || st.st_nlink > 1)

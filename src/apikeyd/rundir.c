@@ -67,7 +67,10 @@ make_dir(
 		return err_sys(e, "cannot make the directory %s; set %s to one that can be made",
 		    path, setting);
 	if ((fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
-		return err_sys(e, "%s %s: run this as root or as the service user", setting, path);
+		return err_sys(e,
+		    errno == EACCES ? "%s %s: run this as root or as the service user"
+				    : "%s %s: set it to a directory",
+		    setting, path);
 	if (made && (fchmod(fd, mode) == -1 || (P->root && fchown(fd, P->uid, P->gid) == -1)))
 		(void)err_sys(e, "%s %s", setting, path);
 	else
