@@ -239,8 +239,8 @@ def test_a_key_that_is_made_is_shown_before_a_signal_is_obeyed(box, number):
     os.kill(keeper, signal.SIGSTOP)
     try:
         tool = subprocess.Popen([APIKEY, "-c", box.conf, "create", "--owner", "acme", "-q"], stdout=subprocess.PIPE, text=True)
-        status = f"/proc/{tool.pid}/wchan"
-        wait_until(lambda: "poll" in open(status).read(), "the tool waits for the answer")
+        held = lambda: int(re.search(r"^SigBlk:\t(\w+)", open(f"/proc/{tool.pid}/status").read(), re.M)[1], 16)
+        wait_until(lambda: held() >> (number - 1) & 1, "the tool holds the signal back")
         tool.send_signal(number)
     finally:
         os.kill(keeper, signal.SIGCONT)
