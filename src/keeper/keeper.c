@@ -51,9 +51,9 @@
 
 _Static_assert(KEEPER_EXIT_DISK == STORE_EXIT_FSYNC, "one exit status");
 
-#define EVENTS_MAX 64
 #define ACCEPTS_MAX 64
 #define PEERS_MAX 1024
+#define EVENTS_MAX (PEERS_MAX + 4) /* all at once: a turn sees everybody who waits */
 #define STRANGERS_MAX 512 /* of them neither root nor ours: they cannot use up all connections */
 #define REQUESTS_MAX 2	  /* JSON requests run in one turn: a list takes a millisecond or two */
 #define STUCK_US (2 * CLOCK_SECOND)
@@ -82,6 +82,8 @@ struct keeper {
 	size_t npeers, nstrangers;
 	struct peer *waiting, **waiting_end; /* whose JSON request is to be run */
 	int64_t last_peer_us;		     /* CLOCK_MONOTONIC */
+	int left_out[2]; /* of ours, of strangers: whom the last round had no room for first */
+	struct epoll_event events[EVENTS_MAX];
 
 	struct sweep sweep;
 	uint8_t reply[WIRE_MESSAGE_MAX], message[WIRE_MESSAGE_MAX];
@@ -208,20 +210,27 @@ on_listen(struct keeper *k)
 	}
 }
 
+/* Take what the peer has sent; a JSON request waits for its turn behind those of others. */
+static void
+receive(struct keeper *k, struct peer *p)
+{
+	round_receive(k->round, p);
+	if (p->request == NULL)
+		return;
+	p->next_waiting = NULL;
+	*k->waiting_end = p;
+	k->waiting_end = &p->next_waiting;
+}
+
 static void
 on_peer(struct keeper *k, struct peer *p, uint32_t events)
 {
-	if ((events & EPOLLIN) != 0)
-		round_receive(k->round, p);
+	if ((events & EPOLLIN) != 0 && p->request == NULL)
+		receive(k, p);
 	else if ((events & (EPOLLHUP | EPOLLERR)) != 0)
 		p->closing = 1;
 	if ((events & EPOLLOUT) != 0)
 		peer_send(p, housekeeper_flushed(k->housekeeper), clock_mono_us());
-	if (p->request != NULL && (events & EPOLLIN) != 0) {
-		p->next_waiting = NULL;
-		*k->waiting_end = p;
-		k->waiting_end = &p->next_waiting;
-	}
 }
 
 /* ---- JSON requests ---- */
@@ -352,10 +361,11 @@ on_flushed(struct keeper *k)
 
 /* ---- the loop ---- */
 
-static void
+/* An event of something that is not a peer: 1, else 0. */
+static int
 dispatch(struct keeper *k, const struct epoll_event *ev)
 {
-	void *who = ev->data.ptr;
+	const void *who = ev->data.ptr;
 
 	if (who == &k->listen_fd)
 		on_listen(k);
@@ -366,7 +376,33 @@ dispatch(struct keeper *k, const struct epoll_event *ev)
 	else if (who == &k->timer_fd)
 		on_timer(k);
 	else
-		on_peer(k, who, ev->events);
+		return 0;
+	return 1;
+}
+
+/*
+ * The events of peers, either ours or strangers.  They come in the same order turn for turn, and a
+ * round has room for a few busy peers only: so the next turn begins with the first that was left
+ * out.
+ */
+static void
+dispatch_peers(struct keeper *k, int n, int strangers)
+{
+	int from = k->left_out[strangers], full = 0;
+
+	k->left_out[strangers] = 0;
+	for (int i = 0; i < n; i++) {
+		int at = (from + i) % n;
+		struct peer *p = k->events[at].data.ptr;
+
+		if (p == NULL || p->who.may_admin == strangers)
+			continue;
+		if (!full && round_full(k->round, p)) {
+			full = 1;
+			k->left_out[strangers] = at;
+		}
+		on_peer(k, p, k->events[at].events);
+	}
 }
 
 /* Waiting peers are not removed: their turn comes first, when they see that they are closing. */
@@ -387,16 +423,20 @@ settle_peers(struct keeper *k)
 static int
 turn(struct keeper *k, struct err *e)
 {
-	struct epoll_event events[EVENTS_MAX];
 	int timeout_ms = k->waiting != NULL ? 0 : k->sweep.active ? 1 : -1;
-	int n = epoll_wait(k->epoll_fd, events, EVENTS_MAX, timeout_ms), wrote = 0;
+	int n = epoll_wait(k->epoll_fd, k->events, EVENTS_MAX, timeout_ms), wrote = 0;
 
 	if (n < 0 && errno != EINTR)
 		return err_sys(e, "epoll_wait");
 	k->ops.low_space = housekeeper_low_space(k->housekeeper);
 	decide_set_writable(k->decide, !k->ops.low_space);
-	for (int i = 0; i < n; i++)
-		dispatch(k, &events[i]);
+	for (int i = 0; i < n; i++) {
+		if (dispatch(k, &k->events[i]))
+			k->events[i].data.ptr = NULL;
+	}
+	/* Strangers last: they take what room is left, and never more than their share. */
+	dispatch_peers(k, n, 0);
+	dispatch_peers(k, n, 1);
 	if (round_decide(k->round, &wrote, e) != 0)
 		return err_wrap(e, "the store serves no longer");
 	if (wrote)

@@ -39,7 +39,7 @@ struct item {
 
 struct round {
 	struct round_with with;
-	size_t n;
+	size_t n, nstrangers; /* checks; and those of peers who may not administer */
 	struct item items[ROUND_CHECKS_MAX];
 	struct mmsghdr headers[ROUND_PEER_MAX];
 	struct iovec iov[ROUND_PEER_MAX];
@@ -107,6 +107,7 @@ add_check(struct round *r, struct peer *p, size_t len)
 	it->answer = NULL;
 	it->answer_len = 0;
 	r->n++;
+	r->nstrangers += (size_t)!p->who.may_admin;
 	if (wire_check_decode(
 		(struct span){(const char *)r->slots[r->n - 1], len}, &it->check, &e) != 0)
 		refuse(p, e.msg);
@@ -135,11 +136,27 @@ take_slot(struct round *r, struct peer *p, size_t len, int last)
 	secret_wipe(slot, len);
 }
 
+/* For how many checks of this peer the round has room. */
+static size_t
+room_for(const struct round *r, const struct peer *p)
+{
+	size_t room = ROUND_CHECKS_MAX - r->n;
+
+	if (!p->who.may_admin && room > ROUND_STRANGERS_MAX - r->nstrangers)
+		room = ROUND_STRANGERS_MAX - r->nstrangers;
+	return room < ROUND_PEER_MAX ? room : ROUND_PEER_MAX;
+}
+
+int
+round_full(const struct round *r, const struct peer *p)
+{
+	return room_for(r, p) == 0;
+}
+
 static void
 receive_many(struct round *r, struct peer *p)
 {
-	size_t room = ROUND_CHECKS_MAX - r->n, max = room < ROUND_PEER_MAX ? room : ROUND_PEER_MAX;
-	size_t first = r->n;
+	size_t max = room_for(r, p), first = r->n;
 	int n;
 
 	for (size_t i = 0; i < max; i++) {
@@ -159,12 +176,12 @@ receive_many(struct round *r, struct peer *p)
 
 		if (len == 0)
 			p->closing = 1;
-		else if (p->closing)
-			secret_wipe(r->slots[first + (size_t)i], len);
-		else if ((r->headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0)
+		else if ((r->headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0 && !p->closing)
 			refuse(p, "a message larger than a check");
-		else
+		if (!p->closing)
 			take_slot(r, p, len, i == n - 1);
+		else
+			secret_wipe(r->slots[first + (size_t)i], len);
 	}
 }
 
@@ -210,7 +227,7 @@ kind_of(const struct peer *p)
 void
 round_receive(struct round *r, struct peer *p)
 {
-	if (r->n == ROUND_CHECKS_MAX || p->closing)
+	if (round_full(r, p) || p->closing)
 		return;
 	if (p->kind == PEER_NEW)
 		p->kind = kind_of(p);
@@ -428,6 +445,6 @@ round_answer(struct round *r, int64_t mono_us)
 	}
 	for (size_t i = 0; i < r->n; i++)
 		secret_wipe(r->slots[i], r->items[i].len);
-	r->n = 0;
+	r->n = r->nstrangers = 0;
 	r->arena_used = 0;
 }

@@ -16,7 +16,8 @@
 #include "store/store.h"
 
 #define ROUND_CHECKS_MAX LASTBATCH_CHECKS_MAX
-#define ROUND_PEER_MAX 64 /* of one peer, so that no worker holds up the others */
+#define ROUND_PEER_MAX 64      /* of one peer, so that no worker holds up the others */
+#define ROUND_STRANGERS_MAX 64 /* of all those who may not administer together */
 
 struct round;
 
@@ -31,6 +32,8 @@ struct round_with {
 struct round *round_new(const struct round_with *, struct err *);
 void round_free(struct round **);
 
+/* Has the round no room left for what this peer may have sent? */
+int round_full(const struct round *, const struct peer *);
 /*
  * Take what the peer has sent: its checks into the round, a JSON request into peer->request (then
  * it is the last thing read). A peer that ended, or sent something malformed, is marked closing.

@@ -605,6 +605,126 @@ strangers_only_check(void **state)
 	assert_int_equal(status, 0);
 }
 
+enum { FLOODS = 4, FLOOD = 120 };
+
+/* Connections that are known to the keeper. */
+static void
+dial_floods(struct running *r, int fds[FLOODS], const struct kf_key *k)
+{
+	for (int i = 0; i < FLOODS; i++) {
+		fds[i] = dial(r);
+		assert_int_equal(check_on(r, fds[i], k), VERDICT_OK);
+	}
+}
+
+static void
+flood(const int fds[FLOODS], const struct kf_key *k)
+{
+	struct wire_check c = kf_check(k);
+
+	for (int i = 0; i < FLOODS; i++)
+		for (c.seq = 1; c.seq <= FLOOD; c.seq++)
+			send_check(fds[i], &c);
+}
+
+static void
+freeze(const struct running *r)
+{
+	int status;
+
+	assert_int_equal(kill(r->pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(r->pid, &status, WUNTRACED), r->pid);
+	assert_true(WIFSTOPPED(status));
+}
+
+/* How many checks were counted before the one that is sent now; the keeper stands still until
+ * then. */
+static uint64_t
+behind(struct running *r, int fd, const struct kf_key *k, uint64_t units)
+{
+	struct wire_check c = kf_check(k);
+	struct wire_answer a;
+
+	c.seq = ++r->seq;
+	send_check(fd, &c);
+	assert_int_equal(kill(r->pid, SIGCONT), 0);
+	assert_int_equal(receive(fd, &a), 1);
+	assert_int_equal(a.verdict, VERDICT_OK);
+	return units - 1 - a.limits[0].remaining;
+}
+
+/* Four connections that have more to ask than fills a round, and a fifth behind them: it is in the
+ * second round, not behind all that they have. */
+static void
+busy_peers_leave_room(void **state)
+{
+	enum { UNITS = 10000 };
+	struct running *r = *state;
+	int fds[FLOODS], fd;
+	struct kf_key k;
+
+	start(r);
+	k = create_limited(r, UNITS);
+	dial_floods(r, fds, &k);
+	fd = dial(r);
+	assert_int_equal(check_on(r, fd, &k), VERDICT_OK);
+	freeze(r);
+	flood(fds, &k);
+	assert_in_range(behind(r, fd, &k, UNITS), FLOODS + 1, FLOODS + 1 + 256);
+	for (int i = 0; i < FLOODS; i++)
+		close(fds[i]);
+	close(fd);
+}
+
+/* The floods of other users wait behind the checks of a worker of ours. */
+static void
+strangers_wait_for_ours(void **state)
+{
+	enum { UNITS = 10000 };
+	struct running *r = *state;
+	int fds[FLOODS], fd, ready[2], go[2], status;
+	struct kf_key k;
+	char c = 0;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	start(r);
+	k = create_limited(r, UNITS);
+	fd = dial(r);
+	assert_int_equal(check_on(r, fd, &k), VERDICT_OK);
+	assert_int_equal(chmod(r->f->top, 0755), 0);
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(pipe(go), 0);
+	(void)fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (setgid(65534) != 0 || setuid(65534) != 0)
+			_exit(1);
+		dial_floods(r, fds, &k);
+		if (write(ready[1], &c, 1) != 1 || read(go[0], &c, 1) != 1)
+			_exit(2);
+		flood(fds, &k);
+		if (write(ready[1], &c, 1) != 1 || read(go[0], &c, 1) != 1)
+			_exit(3);
+		_exit(0);
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	freeze(r);
+	assert_int_equal(write(go[1], &c, 1), 1);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	assert_int_equal(behind(r, fd, &k, UNITS), FLOODS + 1);
+	assert_int_equal(write(go[1], &c, 1), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	for (int i = 0; i < 2; i++) {
+		close(ready[i]);
+		close(go[i]);
+	}
+	close(fd);
+}
+
 static void
 there_is_only_one(void **state)
 {
@@ -758,6 +878,8 @@ main(void)
 	    T(malformed_messages_end_their_connection_alone),
 	    T(large_requests_are_heard),
 	    T(strangers_only_check),
+	    T(busy_peers_leave_room),
+	    T(strangers_wait_for_ours),
 	    T(there_is_only_one),
 	    T(without_what_it_needs_it_does_not_start),
 	    T(hup_reloads),
