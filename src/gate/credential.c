@@ -56,10 +56,6 @@ bearer(struct span field, struct span *key)
 		n++;
 	if (!span_ieq((struct span){field.p, n}, span_of("Bearer")))
 		return VERDICT_KEY_MISSING;
-	/* A tab is no separator in RFC 9110 11.4: other readers may take the field for another
-	 * scheme. */
-	if (n == field.len || field.p[n] == '\t')
-		return VERDICT_REQUEST_INVALID;
 	*key = span_trim((struct span){field.p + n, field.len - n});
 	return key->len > 0 && is_single(*key) ? VERDICT_OK : VERDICT_REQUEST_INVALID;
 }

@@ -66,6 +66,8 @@ test_headers_found(void **state)
 	headers(VERDICT_OK, "abc", PAIRS(A, "Bearer abc"));
 	headers(VERDICT_OK, "abc", PAIRS(A, "bEARER   abc  "));
 	headers(VERDICT_OK, "abc", PAIRS(A, " \tBearer abc"));
+	headers(VERDICT_OK, "abc", PAIRS(A, "Bearer\tabc"));
+	headers(VERDICT_OK, "abc", PAIRS(A, "Bearer \t abc"));
 	headers(VERDICT_OK, "abc", PAIRS(A, "Bearer abc", X, "abc"));
 	headers(VERDICT_OK, "abc", PAIRS(A, "Basic dTpw", X, "abc"));
 	headers(VERDICT_OK, "abc", PAIRS(A, "Digest a=b, c=d", X, "abc"));
@@ -98,7 +100,7 @@ test_headers_ambiguous(void **state)
 	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(X, "", X, "abc"));
 	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer"));
 	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer  "));
-	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer\tabc"));
+	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer\t"));
 	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer abc,abc"));
 	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer abc abc"));
 	headers(VERDICT_REQUEST_INVALID, NULL, PAIRS(A, "Bearer", X, "abc"));
