@@ -13,12 +13,8 @@
 
 #include "base/text.h"
 
-/*
- * The character at ${p}, of which ${n} > 0 bytes are there: its length in bytes and its code point;
- * 0 when it is malformed.
- */
-static size_t
-utf8_next(const unsigned char *p, size_t n, uint32_t *out)
+size_t
+text_utf8_next(const unsigned char *p, size_t n, uint32_t *out)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	size_t len, i;
@@ -51,7 +47,7 @@ is_utf8(struct span s, int allow_controls)
 	uint32_t c;
 
 	while (i < s.len) {
-		n = utf8_next(p + i, s.len - i, &c);
+		n = text_utf8_next(p + i, s.len - i, &c);
 		if (n == 0)
 			return 0;
 		if (!allow_controls && (c < 0x20 || (c >= 0x7f && c <= 0x9f)))

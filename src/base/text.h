@@ -5,8 +5,15 @@
 /* What characters a value may hold before it is stored, echoed or logged. */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/span.h"
+
+/*
+ * text_utf8_next(p, n, &c): the character (RFC 3629) at ${p}, of which ${n} > 0 bytes are there:
+ * its length in bytes and its code point; 0 when it is malformed.
+ */
+size_t text_utf8_next(const unsigned char *, size_t, uint32_t *);
 
 /* Valid UTF-8 (RFC 3629), whatever the characters; 1 or 0. */
 int text_utf8(struct span);

@@ -12,6 +12,8 @@
 
 #include "http/problem.h"
 
+#include "base/text.h"
+
 #define TYPE_PREFIX "urn:apikeyd:problem:"
 #define INSTANCE_PREFIX "urn:apikeyd:request:"
 
@@ -19,39 +21,6 @@ static const struct verdict_info *
 info_of(const struct problem *p)
 {
 	return verdict_info(p->verdict == VERDICT_OK ? VERDICT_MISCONFIGURED : p->verdict);
-}
-
-/*
- * Bytes of the UTF-8 character (RFC 3629 4: shortest forms, no surrogates, up to U+10FFFF) at ${p},
- * which has ${n} > 0 bytes; 0 when there is none.
- */
-static size_t
-utf8_length(const unsigned char *p, size_t n)
-{
-	unsigned char lo = 0x80, hi = 0xbf;
-	size_t len, i;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	len = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	if (n < len)
-		return 0;
-	if (p[0] == 0xe0)
-		lo = 0xa0;
-	else if (p[0] == 0xed)
-		hi = 0x9f;
-	else if (p[0] == 0xf0)
-		lo = 0x90;
-	else if (p[0] == 0xf4)
-		hi = 0x8f;
-	if (p[1] < lo || p[1] > hi)
-		return 0;
-	for (i = 2; i < len; i++)
-		if (p[i] < 0x80 || p[i] > 0xbf)
-			return 0;
-	return len;
 }
 
 static void
@@ -88,11 +57,11 @@ json_chars(struct wbuf *w, struct span s)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
 	size_t i = 0, start = 0, len;
+	uint32_t c;
 
 	while (i < s.len) {
-		len = utf8_length(p + i, s.len - i);
-		if (len > 1 ||
-		    (len == 1 && p[i] >= 0x20 && p[i] != 0x7f && p[i] != '"' && p[i] != '\\')) {
+		len = text_utf8_next(p + i, s.len - i, &c);
+		if (len > 1 || (len == 1 && c >= 0x20 && c != 0x7f && c != '"' && c != '\\')) {
 			i += len;
 			continue;
 		}
@@ -161,7 +130,7 @@ problem_body(const struct problem *p, struct wbuf *w)
 	member(w, "title", "", span_of(info->title));
 	wbuf_str(w, ",\"status\":");
 	wbuf_dec(w, (uint64_t)info->status);
-	member(w, "detail", "", span_of(p->detail != NULL ? p->detail : info->detail));
+	member(w, "detail", "", span_of(info->detail));
 	member(w, "code", "", span_of(info->code));
 	if (p->request_id.len > 0)
 		member(w, "instance", INSTANCE_PREFIX, p->request_id);

@@ -15,7 +15,6 @@ struct problem {
 	struct span request_id;	   /* becomes urn:apikeyd:request:<id>; checked by the caller */
 	struct span needed_scopes; /* for scope_insufficient */
 	const struct wire_answer *answer; /* NULL, or the limits for rate_limited */
-	const char *detail;		  /* replaces the table's sentence; NULL: the table's */
 	const char *realm;
 };
 

@@ -51,29 +51,27 @@ challenge(struct problem p)
 static void
 test_bodies(void **state)
 {
-	const char *detail = "D";
-
 	(void)state;
 	assert_string_equal(
-	    body((struct problem){
-		.verdict = VERDICT_KEY_MISSING, .request_id = span_of("r1"), .detail = detail}),
+	    body((struct problem){.verdict = VERDICT_KEY_MISSING, .request_id = span_of("r1")}),
 	    "{\"type\":\"urn:apikeyd:problem:key_missing\",\"title\":\"API key is "
 	    "missing\",\"status\":401,"
-	    "\"detail\":\"D\",\"code\":\"key_missing\",\"instance\":\"urn:apikeyd:request:r1\"}");
+	    "\"detail\":\"Send the API key as 'Authorization: Bearer KEY' or 'X-API-Key: "
+	    "KEY'.\",\"code\":\"key_missing\",\"instance\":\"urn:apikeyd:request:r1\"}");
 	assert_string_equal(
-	    body((struct problem){
-		.verdict = VERDICT_UNAVAILABLE, .request_id = span_of("r2"), .detail = detail}),
+	    body((struct problem){.verdict = VERDICT_UNAVAILABLE, .request_id = span_of("r2")}),
 	    "{\"type\":\"https://iana.org/assignments/"
 	    "http-problem-types#temporary-reduced-capacity\","
 	    "\"title\":\"Service unavailable\",\"status\":503,"
-	    "\"detail\":\"D\",\"code\":\"unavailable\",\"instance\":\"urn:apikeyd:request:r2\"}");
+	    "\"detail\":\"The API key cannot be checked right now; send the request again in a "
+	    "moment.\",\"code\":\"unavailable\",\"instance\":\"urn:apikeyd:request:r2\"}");
 	assert_string_equal(body((struct problem){.verdict = VERDICT_SCOPE_INSUFFICIENT,
 				.request_id = span_of("r3"),
-				.detail = detail,
 				.needed_scopes = span_of("orders:read orders:write")}),
 	    "{\"type\":\"urn:apikeyd:problem:scope_insufficient\",\"title\":\"Insufficient "
 	    "scope\",\"status\":403,"
-	    "\"detail\":\"D\",\"code\":\"scope_insufficient\",\"instance\":\"urn:apikeyd:request:"
+	    "\"detail\":\"The API key does not hold every scope that this resource needs; use a "
+	    "key that does.\",\"code\":\"scope_insufficient\",\"instance\":\"urn:apikeyd:request:"
 	    "r3\","
 	    "\"scope\":\"orders:read orders:write\"}");
 	/* The table's own sentence; and no instance without an id. */
@@ -100,7 +98,6 @@ test_violated_policies(void **state)
 	struct problem p = {
 	    .verdict = VERDICT_RATE_LIMITED,
 	    .request_id = span_of("x"),
-	    .detail = "D",
 	    .answer = &a,
 	};
 
@@ -108,7 +105,8 @@ test_violated_policies(void **state)
 	assert_string_equal(body(p),
 	    "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\","
 	    "\"title\":\"Rate limit "
-	    "exceeded\",\"status\":429,\"detail\":\"D\",\"code\":\"rate_limited\","
+	    "exceeded\",\"status\":429,\"detail\":\"A limit has no room for this request; send it "
+	    "again after the seconds given in Retry-After.\",\"code\":\"rate_limited\","
 	    "\"instance\":\"urn:apikeyd:request:x\",\"violated-policies\":[\"burst\",\"day\"]}");
 	a.limits[0].violated = a.limits[2].violated = 0;
 	assert_non_null(strstr(body(p), "\"violated-policies\":[]}"));

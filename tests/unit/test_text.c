@@ -83,6 +83,26 @@ utf8(void **state)
 	assert_int_equal(text_utf8((struct span){NULL, 0}), 1);
 }
 
+/* One character after the other; what is malformed has no length. */
+static void
+utf8_next(void **state)
+{
+	static const unsigned char text[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\x91";
+	uint32_t c;
+
+	(void)state;
+	assert_int_equal(text_utf8_next(text, 10, &c), 1);
+	assert_int_equal(c, 'a');
+	assert_int_equal(text_utf8_next(text + 1, 9, &c), 2);
+	assert_int_equal(c, 0xe9);
+	assert_int_equal(text_utf8_next(text + 3, 7, &c), 3);
+	assert_int_equal(c, 0x20ac);
+	assert_int_equal(text_utf8_next(text + 6, 4, &c), 4);
+	assert_int_equal(c, 0x1f511);
+	assert_int_equal(text_utf8_next(text + 6, 3, &c), 0);
+	assert_int_equal(text_utf8_next(text + 7, 3, &c), 0);
+}
+
 static void
 header_safe(void **state)
 {
@@ -182,6 +202,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(utf8),
+	    cmocka_unit_test(utf8_next),
 	    cmocka_unit_test(header_safe),
 	    cmocka_unit_test(identifiers),
 	    cmocka_unit_test(urldecoding),
