@@ -94,9 +94,11 @@ mix(uint64_t h, const char *p, size_t len)
 }
 
 static uint64_t
-hash_of(const struct recent *r, const char *key_id, struct span id)
+hash_of(const struct recent *r, const char *key_id, struct span id, uint32_t cost)
 {
-	return mix(mix(r->seed ^ UINT64_C(0xcbf29ce484222325), key_id, TOKEN_ID_LEN), id.p, id.len);
+	uint64_t h = mix(r->seed ^ UINT64_C(0xcbf29ce484222325), key_id, TOKEN_ID_LEN);
+
+	return mix(mix(h, (const char *)&cost, sizeof(cost)), id.p, id.len);
 }
 
 static uint32_t *
@@ -124,7 +126,7 @@ const struct recent_outcome *
 recent_find(struct recent *r, const char *key_id, struct span id, uint32_t cost, int64_t now_us,
     int *pending)
 {
-	uint64_t hash = hash_of(r, key_id, id);
+	uint64_t hash = hash_of(r, key_id, id, cost);
 	uint32_t at = *head_of(r, hash);
 
 	*pending = 0;
@@ -156,7 +158,7 @@ recent_add(struct recent *r, const char *key_id, struct span id, uint32_t cost, 
 		return;
 	if (en->used)
 		drop(r, at);
-	en->hash = hash_of(r, key_id, id);
+	en->hash = hash_of(r, key_id, id, cost);
 	en->when_us = now_us;
 	en->cost = cost;
 	en->id_len = (uint8_t)id.len;

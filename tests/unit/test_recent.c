@@ -82,6 +82,31 @@ an_aborted_batch_is_forgotten(void **state)
 	recent_free(&r);
 }
 
+/* One id with many costs: found as surely as many ids, not only among the latest. */
+static void
+costs_do_not_hide_each_other(void **state)
+{
+	enum { COSTS = 1000 };
+	struct err e = {0};
+	struct recent *r = recent_new(1024, &e);
+	int pending;
+
+	(void)state;
+	for (uint32_t i = 0; i < COSTS; i++) {
+		struct recent_outcome o = outcome(i);
+
+		recent_add(r, KEY_A, span_of("id"), i, T0, &o);
+	}
+	for (uint32_t i = 0; i < COSTS; i++) {
+		const struct recent_outcome *got =
+		    recent_find(r, KEY_A, span_of("id"), i, T0, &pending);
+
+		assert_non_null(got);
+		assert_int_equal(got->limits[0].remaining, i);
+	}
+	recent_free(&r);
+}
+
 static void
 the_oldest_makes_way(void **state)
 {
@@ -212,6 +237,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(found_by_all_of_its_name),
 	    cmocka_unit_test(an_aborted_batch_is_forgotten),
+	    cmocka_unit_test(costs_do_not_hide_each_other),
 	    cmocka_unit_test(the_oldest_makes_way),
 	    cmocka_unit_test(unusable_ids_are_not_kept),
 	    cmocka_unit_test_setup_teardown(in_doubt_after_a_restart, kf_setup, kf_teardown),
