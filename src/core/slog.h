@@ -44,6 +44,7 @@
 
 /* 2020-01-01T00:00:00Z; 51 bits last until 2091. */
 #define SLOG_EPOCH_US INT64_C(1577836800000000)
+#define SLOG_END_US (SLOG_EPOCH_US + (INT64_C(1) << 51))
 #define SLOG_ENTRY_UNITS_MAX 8192
 #define SLOG_INLINE_MAX 246
 /* 1976: one 2 KiB overflow page. */

@@ -34,7 +34,8 @@ struct housekeeper {
 	uint64_t asked, flushed; /* under the mutex, like stop */
 	int stop;
 	atomic_int dirty, low_space;
-	int housekeep_failed, space_failed; /* the thread's own: each failure is logged once */
+	/* The thread's own: each failure is logged once. */
+	int flush_failed, housekeep_failed, space_failed;
 };
 
 static void
@@ -76,11 +77,12 @@ flush(struct housekeeper *h)
 	atomic_store(&h->dirty, 0);
 	pthread_mutex_unlock(&h->mutex);
 	rc = store_flush(h->store, &e);
-	if (rc != 0)
-		log_event(LOG_LVL_ERROR, "flush_failed", "error", e.msg, NULL);
+	report(rc != 0, &h->flush_failed, "flush_failed", &e);
 	pthread_mutex_lock(&h->mutex);
-	if (rc != 0)
+	if (rc != 0) {
+		atomic_store(&h->dirty, 1);
 		return;
+	}
 	h->flushed = ticket;
 	if (asked && write(h->event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_event(LOG_LVL_ERROR, "eventfd_failed", NULL);
@@ -106,7 +108,9 @@ run(void *cookie)
 		int64_t now_us = clock_mono_us();
 		int dirty = atomic_load(&h->dirty);
 
-		if (h->asked > h->flushed || (dirty && now_us >= flush_at_us)) {
+		/* What failed is tried again after a pause, asked for or not. */
+		if ((h->asked > h->flushed && !h->flush_failed) ||
+		    (dirty && now_us >= flush_at_us)) {
 			flush(h);
 			flush_at_us = clock_mono_us() + FLUSH_EVERY_US;
 		} else if (now_us >= second_us) {

@@ -447,7 +447,8 @@ turn(struct keeper *k, struct err *e)
 	if (k->sweep.active && sweep_slice(&k->sweep, k->store, &k->steady,
 				   (*k->config)->log_retention_us, k->ops.low_space))
 		housekeeper_committed(k->housekeeper);
-	return 0;
+	/* Whoever met the damage: a request, the sweep or the housekeeping thread. */
+	return store_alive(k->store, e);
 }
 
 /* What was asked before the end is answered, what was changed is on disk before it is acknowledged.

@@ -36,6 +36,9 @@ steady_offset(int same_boot, int64_t stored_offset_us, int64_t stored_last_us, i
 	 */
 	if (same_boot && boot_us + stored_offset_us >= stored_last_us)
 		return stored_offset_us;
+	/* A clock that is broken must not use up the time that the logs have. */
+	if (now_us >= SLOG_END_US)
+		now_us = SLOG_EPOCH_US;
 	if (now_us < stored_last_us)
 		now_us = stored_last_us;
 	/* A machine without a battery wakes up in 1970; the logs begin at their epoch. */

@@ -90,8 +90,6 @@ store_span(const void *p, size_t len)
 	return (struct span){p, len};
 }
 
-/* 0, or -1 when the store stopped for good. */
-int store_alive(struct store *, struct err *) __attribute__((warn_unused_result));
 /* The error for what Berkeley DB returned while ${doing} something.  Always -1. */
 int store_fail(struct store *, int ret, const char *doing, struct err *);
 

@@ -50,6 +50,9 @@ struct store *store_open(const struct store_options *, struct err *);
 /* Checkpoint, close, unlock; sets the caller's pointer to NULL.  Harmless on NULL. */
 void store_close(struct store **);
 
+/* 0; -1 when it has stopped for good (damage, a disk that fails): only opening it again helps. */
+int store_alive(struct store *, struct err *) __attribute__((warn_unused_result));
+
 /*
  * store_batch(S, fn, cookie, e): the one transaction wrapper.  Begins, calls ${fn}, commits when it
  * returns 0, else aborts.  0 when committed (or when nothing was written); -1 otherwise, and then

@@ -813,6 +813,30 @@ low_space_is_an_answer(void **state)
 	assert_int_equal(check(r, &k), VERDICT_KEY_DISABLED);
 }
 
+/* A damaged page, met by a request: the store serves nobody any more, so the keeper ends (once it
+ * stayed, until a check came), and the next one recovers what there is. */
+static void
+a_store_that_stops_ends_it(void **state)
+{
+	struct running *r = *state;
+	char path[300];
+	FILE *file;
+
+	start(r);
+	(void)create_limited(r, 10);
+	assert_int_equal(stop(r, SIGTERM), 0);
+	kf_path(path, sizeof(path), r->f->state_dir, "plans.db");
+	file = fopen(path, "r+");
+	assert_non_null(file);
+	assert_int_equal(fseek(file, 4096 + 2048, SEEK_SET), 0);
+	assert_true(fputs("damage", file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	start(r);
+	expect(r, "{\"op\":\"plan.list\"}", "unavailable");
+	assert_int_equal(ended(r), ERR_UNAVAILABLE);
+	assert_int_equal(access(r->socket, F_OK), -1);
+}
+
 static void
 it_leaves_when_it_is_idle(void **state)
 {
@@ -887,6 +911,7 @@ main(void)
 	    T(without_what_it_needs_it_does_not_start),
 	    T(hup_reloads),
 	    T(low_space_is_an_answer),
+	    T(a_store_that_stops_ends_it),
 	    T(it_leaves_when_it_is_idle),
 	    T(it_leaves_with_its_supervisor),
 	    T(who_does_not_read_is_dropped),

@@ -36,6 +36,10 @@ next_boot_goes_on_from_the_later(void **state)
 	assert_int_equal(steady_offset(0, 77, T0, T0 - HOUR, 5) + 5, T0);
 	/* A machine that wakes up in 1970. */
 	assert_int_equal(steady_offset(0, 0, 0, 10, 5) + 5, SLOG_EPOCH_US);
+	/* One that wakes up in 2106: where the logs end nothing would ever leave a window again. */
+	assert_int_equal(
+	    steady_offset(0, 0, 0, INT64_C(4294967295) * CLOCK_SECOND, 5) + 5, SLOG_EPOCH_US);
+	assert_int_equal(steady_offset(0, 77, T0, INT64_C(4294967295) * CLOCK_SECOND, 5) + 5, T0);
 }
 
 struct save {
