@@ -52,8 +52,8 @@ struct gate {
 	struct ask *ask;
 	gate_start_keeper_fn *start_keeper;
 	void *start_cookie;
-	int64_t log_after_us; /* of mistakes in the web server's configuration: one line a second */
-	SLIST_HEAD(, visit) visits; /* free ones */
+	int64_t log_after_us[POLICY_PARAMS]; /* of mistakes in the web server's configuration */
+	SLIST_HEAD(, visit) visits;	     /* free ones */
 	struct reply reply;
 };
 
@@ -74,20 +74,34 @@ report_exposed(struct gate *G, const struct visit *v, struct span key, uint8_t w
 		log_event(LOG_LVL_WARNING, "exposure_not_recorded", NULL);
 }
 
+/* One line a second for each param: a route that is always wrong must not hide what is wrong with
+ * another. */
+static void
+log_mistakes(struct gate *G, unsigned wrong)
+{
+	int64_t now_us = clock_mono_us();
+	unsigned i;
+
+	for (i = 0; i < POLICY_PARAMS; i++) {
+		if ((wrong >> i & 1) == 0 || now_us < G->log_after_us[i])
+			continue;
+		G->log_after_us[i] = now_us + CLOCK_SECOND;
+		log_event(LOG_LVL_ERROR, "misconfigured", "param",
+		    policy_param_name((enum policy_param)i), "error",
+		    "missing, malformed or sent twice by the web server", NULL);
+	}
+}
+
 static enum verdict
 step_policy(struct gate *G, struct visit *v)
 {
 	enum verdict verdict = policy_read(v->params, v->role, &v->policy);
-	int64_t now_us;
 
 	/* Of a request that is too large, params may be missing: that is the client's doing. */
 	if (v->params->too_large)
 		return VERDICT_REQUEST_INVALID;
-	if (verdict == VERDICT_MISCONFIGURED && (now_us = clock_mono_us()) >= G->log_after_us) {
-		G->log_after_us = now_us + CLOCK_SECOND;
-		log_event(LOG_LVL_ERROR, "misconfigured", "param", v->policy.wrong, "error",
-		    "the web server sent it twice or malformed", NULL);
-	}
+	if (verdict == VERDICT_MISCONFIGURED)
+		log_mistakes(G, v->policy.wrong);
 	return verdict;
 }
 

@@ -11,13 +11,13 @@
  * Invariants: nothing here looks at HTTP_*; a value is used only after its whole text was checked.
  */
 
+#include <stddef.h>
 #include <string.h>
 
 #include "gate/policy.h"
 
 #include "base/random.h"
 #include "core/plan.h"
-#include "core/scope.h"
 #include "wire/wire.h"
 
 #define PASS_MAX 64 /* characters behind the '@' */
@@ -79,15 +79,23 @@ read_mode(const struct params *params, int role, struct policy *P)
 static int
 read_scope(const struct params *params, int role, struct policy *P)
 {
-	struct span value;
+	struct span value, word;
 	int n = params_get(params, "APIKEYD_SCOPE", &value);
+	size_t len = 0;
 
 	(void)role;
 	if (n == 0)
 		return 1;
 	if (n == 2 || !scope_needed_list_ok(value))
 		return 0;
-	P->scopes = value;
+	/* A client reads the list in the challenge and in the problem: as RFC 6749 3.3 has it. */
+	while (span_word(&value, &word)) {
+		if (len > 0)
+			P->scopes_mem[len++] = ' ';
+		memcpy(P->scopes_mem + len, word.p, word.len);
+		len += word.len;
+	}
+	P->scopes = (struct span){P->scopes_mem, len};
 	return 1;
 }
 
@@ -143,26 +151,34 @@ read_request_id(const struct params *params, int role, struct policy *P)
 static const struct {
 	const char *name;
 	int (*read)(const struct params *, int role, struct policy *);
-} readers[] = {
-    {"APIKEYD_MODE", read_mode},
-    {"APIKEYD_REQUEST_ID", read_request_id},
-    {"APIKEYD_SCOPE", read_scope},
-    {"APIKEYD_COST", read_cost},
-    {"APIKEYD_PASS", read_pass},
+} readers[POLICY_PARAMS] = {
+    /* The first, because another looks at the mode. */
+    [POLICY_PARAM_MODE] = {"APIKEYD_MODE", read_mode},
+    [POLICY_PARAM_REQUEST_ID] = {"APIKEYD_REQUEST_ID", read_request_id},
+    [POLICY_PARAM_SCOPE] = {"APIKEYD_SCOPE", read_scope},
+    [POLICY_PARAM_COST] = {"APIKEYD_COST", read_cost},
+    [POLICY_PARAM_PASS] = {"APIKEYD_PASS", read_pass},
 };
+
+const char *
+policy_param_name(enum policy_param param)
+{
+	return readers[param].name;
+}
 
 enum verdict
 policy_read(const struct params *params, int role, struct policy *P)
 {
-	size_t i;
+	unsigned i;
 
-	*P = (struct policy){.cost = 1};
-	for (i = 0; i < sizeof(readers) / sizeof(readers[0]); i++)
-		if (!readers[i].read(params, role, P) && P->wrong == NULL)
-			P->wrong = readers[i].name;
+	memset(P, 0, offsetof(struct policy, scopes_mem));
+	P->cost = 1;
+	for (i = 0; i < POLICY_PARAMS; i++)
+		if (!readers[i].read(params, role, P))
+			P->wrong |= 1U << i;
 	if (P->given_id.len == 0 && random_base62(P->made_id, POLICY_MADE_ID, NULL) == -1)
 		return VERDICT_UNAVAILABLE;
-	return P->wrong == NULL ? VERDICT_OK : VERDICT_MISCONFIGURED;
+	return P->wrong == 0 ? VERDICT_OK : VERDICT_MISCONFIGURED;
 }
 
 struct span

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/span.h"
+#include "core/scope.h"
 #include "core/verdict.h"
 #include "http/params.h"
 
@@ -25,14 +26,25 @@ enum policy_mode {
 	POLICY_MODES /* (count) */
 };
 
+enum policy_param {
+	POLICY_PARAM_MODE,
+	POLICY_PARAM_REQUEST_ID,
+	POLICY_PARAM_SCOPE,
+	POLICY_PARAM_COST,
+	POLICY_PARAM_PASS,
+	POLICY_PARAMS /* (count) */
+};
+
+/* Not to be copied: it points into itself. */
 struct policy {
 	enum policy_mode mode;
 	uint32_t cost;
-	struct span scopes;   /* space separated, ok by scope_needed_list_ok; borrowed, like pass */
-	struct span pass;     /* a named location, "@name", or empty */
+	unsigned wrong;	      /* bits 1 << policy_param: those that were misconfigured */
+	struct span pass;     /* a named location, "@name", or empty; borrowed, like given_id */
 	struct span given_id; /* of the web server; empty: it gave none */
+	struct span scopes;   /* ok by scope_needed_list_ok, one space between two; in scopes_mem */
 	char made_id[POLICY_MADE_ID + 1]; /* random, when none was given */
-	const char *wrong;		  /* the param that was misconfigured, for the log */
+	char scopes_mem[SCOPE_LIST_MAX];
 };
 
 /* The mode of a role (FastCGI: 1 responder, 2 authorizer) and a value of APIKEYD_MODE. */
@@ -44,6 +56,9 @@ enum policy_mode policy_mode_of(int role, int given, struct span value);
  * an id.
  */
 enum verdict policy_read(const struct params *, int role, struct policy *);
+
+/* "APIKEYD_MODE" and so on, for the log. */
+const char *policy_param_name(enum policy_param);
 
 /* The id by which answer and log speak of the request. */
 struct span policy_id(const struct policy *);

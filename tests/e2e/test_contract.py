@@ -206,6 +206,9 @@ def test_scopes(shared, keys):
         reply = shared.ask(key, APIKEYD_SCOPE=needed)
         check_denial(reply, 403, "scope_insufficient", "Insufficient scope")
         assert challenges(reply)[0] == f'Bearer realm="api", error="insufficient_scope", scope="{needed}"'
+    # However the web server's configuration spaces them.
+    reply = shared.ask(key, APIKEYD_SCOPE="  orders:read   admin:all ")
+    assert challenges(reply)[0].endswith('scope="orders:read admin:all"') and reply.json()["scope"] == "orders:read admin:all"
 
 
 @pytest.mark.parametrize("params", [
@@ -221,6 +224,16 @@ def test_a_mistake_of_the_web_server_denies(shared, keys, params):
     assert "X-Accel-Redirect" not in dict(reply.headers)
     after = shared.json("show", keys["scoped"][0])["limits"]
     assert before[0]["used"] == after[0]["used"]
+
+
+def test_every_mistake_of_the_web_server_is_logged(daemon):
+    """One that comes with each request once hid all others."""
+    daemon.write_conf(workers=1)
+    daemon.start()
+    for params in ({"APIKEYD_MODE": "x"}, {"APIKEYD_MODE": "x"}, {"APIKEYD_COST": "x", "APIKEYD_SCOPE": "*"}, {"APIKEYD_MODE": "accel"}):
+        assert daemon.ask(**params).status == 500
+    logged = re.findall(r"event=misconfigured param=(\w+)", daemon.log())
+    assert set(logged) == {"APIKEYD_MODE", "APIKEYD_COST", "APIKEYD_SCOPE", "APIKEYD_PASS"}
 
 
 def test_restrictions(shared, keys):

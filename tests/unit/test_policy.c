@@ -32,8 +32,12 @@ read_it(int role, const char *const *pairs)
 static void
 wrong(const char *param, const char *const *pairs)
 {
+	unsigned i;
+
 	assert_int_equal(read_it(1, pairs), VERDICT_MISCONFIGURED);
-	assert_string_equal(policy.wrong, param);
+	for (i = 0; i < POLICY_PARAMS; i++)
+		assert_int_equal(policy.wrong >> i & 1,
+		    strcmp(policy_param_name((enum policy_param)i), param) == 0);
 	assert_true(policy_id(&policy).len > 0);
 }
 
@@ -82,7 +86,12 @@ test_scope(void **state)
 {
 	(void)state;
 	assert_int_equal(read_it(1, PAIRS("APIKEYD_SCOPE", "a:b  c:d")), VERDICT_OK);
-	assert_true(span_is(policy.scopes, "a:b  c:d"));
+	assert_true(span_is(policy.scopes, "a:b c:d"));
+	/* What clients are told has no space too many. */
+	assert_int_equal(read_it(1, PAIRS("APIKEYD_SCOPE", "  a:b   c:d e ")), VERDICT_OK);
+	assert_true(span_is(policy.scopes, "a:b c:d e"));
+	assert_int_equal(read_it(1, PAIRS("APIKEYD_SCOPE", "   ")), VERDICT_OK);
+	assert_int_equal(policy.scopes.len, 0);
 	assert_int_equal(read_it(1, PAIRS("APIKEYD_SCOPE", "")), VERDICT_OK);
 	assert_int_equal(policy.scopes.len, 0);
 	wrong("APIKEYD_SCOPE", PAIRS("APIKEYD_SCOPE", "a:*"));
@@ -156,6 +165,17 @@ test_request_id(void **state)
 	assert_int_equal(policy_id(&policy).len, POLICY_MADE_ID);
 }
 
+/* All mistakes of a request, not the first alone. */
+static void
+test_several_wrong(void **state)
+{
+	(void)state;
+	assert_int_equal(
+	    read_it(1, PAIRS("APIKEYD_COST", "x", "APIKEYD_SCOPE", "*", "APIKEYD_MODE", "serve")),
+	    VERDICT_MISCONFIGURED);
+	assert_int_equal(policy.wrong, 1U << POLICY_PARAM_COST | 1U << POLICY_PARAM_SCOPE);
+}
+
 static int
 no_randomness(void *p, size_t n)
 {
@@ -184,6 +204,7 @@ main(void)
 	    cmocka_unit_test(test_cost),
 	    cmocka_unit_test(test_pass),
 	    cmocka_unit_test(test_request_id),
+	    cmocka_unit_test(test_several_wrong),
 	    cmocka_unit_test(test_no_randomness),
 	};
 
