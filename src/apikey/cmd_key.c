@@ -290,14 +290,28 @@ cmd_key_list(struct tool *t, struct options *o, struct err *e)
 	return tool_list(t, &list, o->request, e) == 0 ? TOOL_DONE : -1;
 }
 
+/*
+ * What cannot be an id names no key: not found, like an id that nobody has, and no malformed value,
+ * so that a script need not tell the two apart.  Not repeated: somebody may have pasted a key.
+ */
+static int
+check_id(const struct options *o, struct err *e)
+{
+	if (token_id_ok(span_of(json_str(o->request, "id", NULL))))
+		return 0;
+	return err_set(e, ERR_NOT_FOUND,
+	    "that is not the id of a key: an id is key_ and 16 letters or digits; apikey list "
+	    "shows them");
+}
+
 int
 cmd_key_show(struct tool *t, struct options *o, struct err *e)
 {
-	cJSON *record = tool_call(t, "key.show", o->request, e);
 	const cJSON *limits;
+	cJSON *record;
 	int rc;
 
-	if (record == NULL)
+	if (check_id(o, e) == -1 || (record = tool_call(t, "key.show", o->request, e)) == NULL)
 		return -1;
 	limits = cJSON_GetObjectItemCaseSensitive(record, "limits");
 	if (t->json)
@@ -316,7 +330,7 @@ cmd_key_set(struct tool *t, struct options *o, struct err *e)
 
 	if (cJSON_GetArraySize(o->request) == 1)
 		return err_set(e, ERR_USAGE, "nothing to change; say what, see: apikey set --help");
-	if ((record = tool_call(t, "key.set", o->request, e)) == NULL)
+	if (check_id(o, e) == -1 || (record = tool_call(t, "key.set", o->request, e)) == NULL)
 		return -1;
 	rc = t->json ? output_json(record, e) : print_record(t, record, e);
 	cJSON_Delete(record);
@@ -328,10 +342,10 @@ static int
 change_state(struct tool *t, const char *op, const char *now, struct options *o, struct err *e)
 {
 	char buf[32];
-	cJSON *record = tool_call(t, op, o->request, e);
+	cJSON *record;
 	int rc = 0;
 
-	if (record == NULL)
+	if (check_id(o, e) == -1 || (record = tool_call(t, op, o->request, e)) == NULL)
 		return -1;
 	if (t->json)
 		rc = output_json(record, e);

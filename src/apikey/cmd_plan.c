@@ -10,6 +10,8 @@
 #include "apikey/output.h"
 #include "apikey/table.h"
 #include "base/json.h"
+#include "base/text.h"
+#include "core/plan.h"
 
 /* "minute 100/60s, day 1000/1d", with what is only tried out marked. */
 static void
@@ -91,10 +93,20 @@ cmd_plan_set(struct tool *t, struct options *o, struct err *e)
 	return call_for_plan(t, "plan.set", o, e);
 }
 
+/* What cannot be the name of a plan names none: not found, and no malformed value. */
+static int
+check_name(const struct options *o, struct err *e)
+{
+	if (text_identifier(span_of(json_str(o->request, "name", NULL)), PLAN_NAME_MAX))
+		return 0;
+	return err_set(e, ERR_NOT_FOUND,
+	    "there is no plan of that name; apikey plan list shows those there are");
+}
+
 int
 cmd_plan_show(struct tool *t, struct options *o, struct err *e)
 {
-	return call_for_plan(t, "plan.show", o, e);
+	return check_name(o, e) == -1 ? -1 : call_for_plan(t, "plan.show", o, e);
 }
 
 int
@@ -115,11 +127,11 @@ cmd_plan_list(struct tool *t, struct options *o, struct err *e)
 int
 cmd_plan_remove(struct tool *t, struct options *o, struct err *e)
 {
-	cJSON *result = tool_call(t, "plan.remove", o->request, e);
 	char buf[32];
+	cJSON *result;
 	int rc = 0;
 
-	if (result == NULL)
+	if (check_name(o, e) == -1 || (result = tool_call(t, "plan.remove", o->request, e)) == NULL)
 		return -1;
 	if (t->json)
 		rc = output_json(result, e);

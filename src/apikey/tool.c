@@ -27,7 +27,7 @@ tool_exit_of(enum err_code code)
 {
 	static const enum tool_exit exits[ERR_CODES] = {[ERR_NONE] = TOOL_DONE,
 	    [ERR_USAGE] = TOOL_USAGE,
-	    [ERR_INPUT] = TOOL_REFUSED,
+	    [ERR_INPUT] = TOOL_USAGE,
 	    [ERR_NOT_FOUND] = TOOL_REFUSED,
 	    [ERR_CONFLICT] = TOOL_REFUSED,
 	    [ERR_DENIED] = TOOL_REFUSED,

@@ -160,6 +160,9 @@ def test_db_stat(box):
     ["show"], ["plan"], ["plan", "set"], ["plan", "set", "x"], ["plan", "set", "x", "--limit", "nonsense"], ["plan", "set", "x", "--limit", "a=0/1s"],
     ["plan", "set", "x", "--limit", "a=1/0s"], ["plan", "set", "x", "--limit", "a=1/1y"], ["plan", "set", "x", "--limit", "a=1/1s", "--limit", "a=2/2s"], ["plan", "set", "x", "--per", "moon", "--limit", "a=1/1s"],
     ["list", "--state", "sleeping"], ["list", "--expiring", "x"], ["audit", "--since", "yesterday?"], ["check", "--cost", "-1"], ["check", "--ip", "x"],
+    # These are found by the keeper.
+    ["plan", "set", "bad name", "--limit", "a=1/1s"], ["plan", "set", "x" * 300, "--limit", "a=1/1s"], ["create", "--owner", "ä ö"], ["create", "--owner", "x" * 300],
+    ["create", "--owner", "a", "--plan", "x" * 300], ["create", "--owner", "a", "--name", "x" * 300], ["create", "--owner", "a", "--not-before", "2d", "--expires", "1d"],
 ])
 def test_usage_errors(box, args):
     done = box.tool(*args, input="")
@@ -167,7 +170,10 @@ def test_usage_errors(box, args):
     assert done.stderr.startswith("apikey: ") or done.stderr.startswith("usage: ")
 
 
-@pytest.mark.parametrize("args", [["show", "key_AAAAAAAAAAAAAAAA"], ["disable", "key_AAAAAAAAAAAAAAAA"], ["plan", "show", "none"], ["plan", "remove", "none"], ["revoke", "nonsense"]])
+@pytest.mark.parametrize("args", [["show", "key_AAAAAAAAAAAAAAAA"], ["disable", "key_AAAAAAAAAAAAAAAA"], ["plan", "show", "none"], ["plan", "remove", "none"],
+                                  # What cannot be the name of anything names nothing that there is.
+                                  ["show", "nonsense"], ["set", "nonsense", "--name", "x"], ["disable", "key_"], ["enable", "x" * 300], ["revoke", "nonsense"],
+                                  ["plan", "show", "bad name"], ["plan", "show", "x" * 300], ["plan", "remove", "x" * 300]])
 def test_refusals(box, args):
     done = box.tool(*args)
     assert done.returncode == 1 and done.stderr.startswith("apikey: ") and done.stderr.count("\n") == 1, done.stderr

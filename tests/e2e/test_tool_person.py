@@ -109,7 +109,7 @@ def test_nothing_typed(box):
 
 @pytest.mark.parametrize("text, code, words", [
     ("", 2, "no key"), ("\n", 2, "no key"), ("x" * 513, 2, "512 bytes"), ("one\ntwo\n", 2, "more than one line"), ("x" * 512, 1, ""),
-    ("a\x01b\n", 1, "characters"), ("junk\r\n", 1, ""),
+    ("a\x01b\n", 2, "characters"), ("junk\r\n", 1, ""),
 ])
 def test_what_is_not_a_key_on_standard_input(box, text, code, words):
     done = box.tool("check", input=text, check=code)
