@@ -422,6 +422,12 @@ append(struct slog *L, uint64_t max_units, uint64_t entry, struct reader *r, str
 }
 
 void
+slog_copy(struct slog *to, const struct slog *from)
+{
+	memcpy(to, from, offsetof(struct slog, entries) + from->n * sizeof(from->entries[0]));
+}
+
+void
 slog_init(struct slog *L)
 {
 	L->first_block = L->end_block = 0;

@@ -99,6 +99,8 @@ struct slog {
 
 /* An empty log; and a log from its stored head record (strict: ERR_CORRUPT, ERR_VERSION).  */
 void slog_init(struct slog *);
+/* ${to} = ${from}; cheaper than assignment, because only entries in use are copied. */
+void slog_copy(struct slog *to, const struct slog *from);
 int slog_load(struct slog *, struct span, struct err *) __attribute__((warn_unused_result));
 
 /*

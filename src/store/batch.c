@@ -113,8 +113,10 @@ store_batch(struct store *s, int (*fn)(void *, struct err *), void *cookie, stru
 		rc = batch_commit(s, e);
 	else
 		batch_abort(s);
-	if (rc != 0)
+	if (rc != 0) {
 		s->now = s->before;
+		store_heads_clear(s->heads);
+	}
 	s->in_batch = 0;
 	return rc;
 }

@@ -234,6 +234,11 @@ store_open(const struct store_options *options, struct err *e)
 	}
 	s->dir_fd = s->lock_fd = -1;
 	s->min_free_bytes = options->min_free_bytes;
+	if ((s->heads = store_heads_new()) == NULL) {
+		err_sys(e, "opening the store");
+		store_close(&s);
+		return NULL;
+	}
 	if (store_dir_claim(s, options->dir, e) != 0 || env_open(s, options->cache_bytes, e) != 0 ||
 	    dbs_open(s, e) != 0) {
 		store_close(&s);
@@ -265,5 +270,6 @@ store_close(struct store **sp)
 	if (s->env != NULL)
 		s->env->close(s->env, 0);
 	store_dir_release(s);
+	free(s->heads);
 	free(s);
 }

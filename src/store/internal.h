@@ -65,6 +65,7 @@ struct store {
 	struct err poison;
 	struct store_state now, before; /* before: as the batch found it */
 	uint64_t commits, aborts;
+	struct store_heads *heads;
 
 	uint8_t record[KEYREC_MAX]; /* being encoded; nobody keeps anything in it across a call */
 };
@@ -75,6 +76,18 @@ struct store {
 int store_dir_claim(struct store *, const char *dir, struct err *)
     __attribute__((warn_unused_result));
 void store_dir_release(struct store *);
+
+/* ---- heads.c: limit logs' heads in memory ---- */
+
+struct store_heads;
+/* NULL: no memory.  To be freed with free(). */
+struct store_heads *store_heads_new(void);
+/* What store_heads_put was given last under this name, until the next call that changes anything;
+ * or NULL. */
+const struct slog *store_heads_find(struct store_heads *, struct span name);
+void store_heads_put(struct store_heads *, struct span name, const struct slog *);
+void store_heads_drop(struct store_heads *, struct span name);
+void store_heads_clear(struct store_heads *);
 
 /* ---- db.c: Berkeley DB's calls ---- */
 

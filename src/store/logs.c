@@ -65,12 +65,17 @@ int
 store_log_get(struct store *s, struct span log, struct slog *L, struct err *e)
 {
 	uint8_t head[SLOG_HEAD_MAX];
+	const struct slog *known;
 	size_t len;
 	int rc;
 
 	slog_init(L);
 	if (log_name_ok(log, e) != 0)
 		return -1;
+	if ((known = store_heads_find(s->heads, log)) != NULL) {
+		slog_copy(L, known);
+		return store_alive(s, e) == 0 ? 1 : -1;
+	}
 	rc = store_db_get(s, STORE_DB_LOGS, log, head, sizeof(head), &len, e);
 	if (rc <= 0)
 		return rc;
@@ -99,6 +104,7 @@ store_log_put(struct store *s, struct span log, struct slog *L, struct err *e)
 	if (rc != 0)
 		return -1;
 	slog_stored(L);
+	store_heads_put(s->heads, log, L);
 	return 0;
 }
 

@@ -102,6 +102,7 @@ log_free(struct store *s, struct span log, unsigned *budget, struct err *e)
 	uint8_t buf[NOTE_KEY_MAX], note = NOTE_VERSION;
 	int rc;
 
+	store_heads_drop(s->heads, log);
 	if (store_db_del(s, STORE_DB_LOGS, log, e) < 0)
 		return -1;
 	s->now.counts.logs--;
