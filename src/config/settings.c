@@ -400,13 +400,14 @@ const struct setting *
 settings_nearest(struct span name)
 {
 	const struct setting *nearest = NULL;
-	size_t i, d, best = 4; /* three slips still look like the same word, four like another */
+	/* Three slips, but no more than half of the letters, still look like the same word. */
+	size_t i, d, best = 4;
 
 	if (name.len > 31)
 		return NULL;
 	for (i = 0; i < settings_count(); i++) {
 		d = distance(name, span_of(table[i].name));
-		if (d < best && d < name.len) {
+		if (d < best && 2 * d <= name.len) {
 			best = d;
 			nearest = &table[i];
 		}

@@ -34,6 +34,8 @@ struct scan {
 	struct span word; /* the word or string just passed, until an operator or the next one */
 	int word_line;
 	int word_quoted;
+	int word_is_value; /* it follows = { or , */
+	int value_is_next; /* those were just passed */
 	int out_of_memory;
 };
 
@@ -138,6 +140,16 @@ refuse_variable(struct scan *s, int line)
 	    "single quotes for these very characters");
 }
 
+static void
+begin_word(struct scan *s, struct span word, int quoted)
+{
+	s->word = word;
+	s->word_line = s->line;
+	s->word_quoted = quoted;
+	s->word_is_value = s->value_is_next;
+	s->value_is_next = 0;
+}
+
 /* A string in either quotes; only in double ones is ${NAME} expanded, unless a backslash precedes
  * it. */
 static void
@@ -161,9 +173,7 @@ pass_string(struct scan *s)
 			*q = '_';
 		}
 	}
-	s->word = (struct span){begin + 1, (size_t)(q - begin - 1)};
-	s->word_line = s->line;
-	s->word_quoted = 1;
+	begin_word(s, (struct span){begin + 1, (size_t)(q - begin - 1)}, 1);
 	s->p = q + 1;
 }
 
@@ -174,9 +184,7 @@ pass_word(struct scan *s)
 {
 	size_t n = strcspn(s->p, " #\"'\t\n\r={}()+,*");
 
-	s->word = (struct span){s->p, n};
-	s->word_line = s->line;
-	s->word_quoted = 0;
+	begin_word(s, (struct span){s->p, n}, 0);
 	s->p += n;
 }
 
@@ -220,6 +228,26 @@ end_name(struct scan *s)
 	remember_unknown(s, name);
 }
 
+/*
+ * A name with { behind it begins a section, which no configuration of ours has, or lacks its =.
+ * What is wrong is that name: what is in the braces is not looked at, nor what follows them.
+ */
+static void
+refuse_section(struct scan *s)
+{
+	struct span name = s->word;
+	char *at = s->S->text + (name.p - s->S->text);
+
+	if (settings_find(name) == NULL)
+		end_name(s);
+	else
+		problems_add(s->P, s->word_line,
+		    "missing = after '%.*s'; a setting is written name = value, a list name = "
+		    "{value, value}",
+		    (int)name.len, name.p);
+	cut(s, at);
+}
+
 /* One character that is neither space, comment, string nor word. */
 static void
 pass_mark(struct scan *s)
@@ -228,10 +256,16 @@ pass_mark(struct scan *s)
 
 	if (c == '=' || (c == '+' && s->p[1] == '=')) {
 		end_name(s);
+		s->value_is_next = 1;
 		s->p += c == '+' ? 2 : 1;
 		return;
 	}
+	if (c == '{' && s->word.p != NULL && !s->word_quoted && !s->word_is_value) {
+		refuse_section(s);
+		return;
+	}
 	s->word = (struct span){NULL, 0};
+	s->value_is_next = c == '{' || c == ',';
 	if (c == '*' || c == '+') {
 		problems_add(
 		    s->P, s->line, "'%c' fits nowhere here; put the value in double quotes", c);

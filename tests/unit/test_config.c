@@ -330,6 +330,14 @@ test_each_bad_value(void **state)
 	    {"realm += api", "non-list"},
 	    {"trusted_proxies = {10.0.0.0/8 ::1}", "unexpected token"},
 	    {"foo bar", "no such option 'foo'"},
+	    /* A section is named by its name, not by what is in it. */
+	    {"foo { a = 1 }", "unknown setting 'foo'; apikeyd.conf(5) lists all settings"},
+	    {"foo {\n a = 1\n}\nb = 2", "unknown setting 'foo'"},
+	    {"worker { a = 1 }", "did you mean 'workers'?"},
+	    {"workers { a = 1 }", "missing = after 'workers'"},
+	    {"realm = api foo { a = 1 }", "unknown setting 'foo'"},
+	    {"trusted_proxies {::1}", "missing = after 'trusted_proxies'"},
+	    {"realm = api {", "unexpected token"},
 	    {"include(\"x\")", "no such option 'include'"},
 	    {"realm = \"\\999\"", "escape"},
 	};
