@@ -115,6 +115,14 @@ static const struct option_def set_options[] = {
     {.name = "no-referrer", .kind = OPTION_NO_LIST, .member = "referrers", .help = "from any page"},
     {.name = "no-app", .kind = OPTION_NO_LIST, .member = "apps", .help = "from any application"},
     {.name = "no-meta", .kind = OPTION_NO_MAP, .member = "meta", .help = "without metadata"},
+    {.name = "env",
+	.kind = OPTION_REFUSED,
+	.help = "live or test is part of the key's text; create a new key with it and revoke "
+		"this one"},
+    {.name = "quiet",
+	.letter = 'q',
+	.kind = OPTION_REFUSED,
+	.help = "set prints no key; >/dev/null leaves out what it prints"},
     {.name = NULL}};
 
 static const struct option_def list_options[] = {
@@ -369,6 +377,8 @@ print_options(const struct option_def *table, FILE *out)
 	char left[64], letter[8];
 
 	for (d = table; d != NULL && d->name != NULL; d++) {
+		if (d->kind == OPTION_REFUSED)
+			continue;
 		letter[0] = '\0';
 		if (d->letter != '\0')
 			(void)snprintf(letter, sizeof(letter), "-%c, ", d->letter);

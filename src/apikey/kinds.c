@@ -400,6 +400,7 @@ static const struct kind {
     [OPTION_REFERRERS] = {1, 1, apply_referrers},
     [OPTION_PAIRS] = {1, 1, apply_pairs},
     [OPTION_LIMITS] = {1, 1, apply_limits},
+    [OPTION_REFUSED] = {0, 0, NULL}, /* options_take lets none through */
 };
 
 int

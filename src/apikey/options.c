@@ -99,7 +99,7 @@ unknown(
 	for (t = 0; t < 2; t++) {
 		for (d = tables[t]; d != NULL && d->name != NULL; d++) {
 			distance = options_distance(name, d->name);
-			if (distance < least) {
+			if (distance < least && d->kind != OPTION_REFUSED) {
 				least = distance;
 				best = d->name;
 			}
@@ -163,6 +163,8 @@ options_take(struct options *o, const struct option_def *own, const struct optio
 			return unknown(text, own, global, e);
 		return err_set(e, ERR_USAGE, "unknown option -%s", text);
 	}
+	if (def->kind == OPTION_REFUSED)
+		return err_set(e, ERR_USAGE, "--%s is no option here: %s", def->name, def->help);
 	(*i)++;
 	if (!kinds_takes_value(def->kind) && inline_value != NULL)
 		return err_set(e, ERR_USAGE, "--%s takes no value", def->name);

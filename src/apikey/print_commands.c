@@ -72,7 +72,8 @@ print_options(const struct option_def *table)
 		return;
 	puts(".Bl -tag -width Ds -compact");
 	for (d = table; d->name != NULL; d++)
-		print_option(d);
+		if (d->kind != OPTION_REFUSED)
+			print_option(d);
 	puts(".El");
 }
 

@@ -151,6 +151,15 @@ def test_human_output(box):
     box.tool("set", kid, check=2)
 
 
+def test_options_of_create_that_set_cannot_have(box):
+    """They used to be unknown, with a meaningless suggestion."""
+    kid, _ = box.create("acme")
+    assert "create a new key" in box.tool("set", kid, "--env", "test", check=2).stderr
+    for quiet in ("-q", "--quiet"):
+        assert "set prints no key" in box.tool("set", kid, "--name", "x", quiet, check=2).stderr
+    assert not re.search(r"--env|--quiet", box.tool("help", "set", check=0).stdout)
+
+
 def test_clearing(box):
     kid, _ = box.create("acme", name="n", member="m", scope="a", allow_ip="10.0.0.0/8", referrer="*.example.com", app="x", meta="k=v", expires="9d")
     box.tool("set", kid, "--name", "", "--member=", "--no-scopes", "--no-allow-ip", "--no-referrer", "--no-app", "--no-meta", "--expires", "never", check=0)

@@ -45,7 +45,9 @@ static const struct option_def own[] = {
     {.name = "no-meta", .kind = OPTION_NO_MAP, .member = "meta"},
     {.name = "limit", .kind = OPTION_LIMITS, .member = "limits", .arg = "L"},
     {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG},
-    {.name = "dry-run", .kind = OPTION_FLAG, .member = "dry_run"}, {.name = NULL}};
+    {.name = "dry-run", .kind = OPTION_FLAG, .member = "dry_run"},
+    {.name = "elsewhere", .letter = 'e', .kind = OPTION_REFUSED, .help = "look elsewhere"},
+    {.name = NULL}};
 
 static const struct option_def global[] = {
     {.name = "config", .letter = 'c', .kind = OPTION_PATH, .arg = "FILE"},
@@ -145,6 +147,10 @@ test_spellings(void **state)
 	expect_refused("--tex a", "did you mean --text?");
 	expect_refused("--jsn", "did you mean --json?");
 	expect_refused("--frobnicate", "unknown option --frobnicate");
+	expect_refused("--elsewhere", "no option here: look elsewhere");
+	expect_refused("--elsewhere=x --text a", "no option here: look elsewhere");
+	expect_refused("-e x", "--elsewhere is no option here");
+	expect_refused("--elsewere", "unknown option --elsewere");
 	expect_refused("-x", "unknown option -x");
 	expect_refused("--text a --text b", "--text is given twice");
 	expect_refused("stray", "unexpected argument: stray");
