@@ -19,7 +19,6 @@
 
 #include "base/secret.h"
 #include "base/text.h"
-#include "core/token.h"
 
 #define QUERY_NAME_MAX 64
 
@@ -105,32 +104,21 @@ is_query_parameter(const struct config *config, struct span name)
 	return 0;
 }
 
-/* What was found so far. */
+/* What to do with each value that a query has under one of the names. */
 struct search {
 	const struct config *config;
-	char *mem;
-	struct span key;
-	int found;
+	void (*found)(void *cookie, struct span value);
+	void *cookie;
 };
 
 static void
-look_at_value(struct search *s, struct span value)
+look_at_value(const struct search *s, struct span value)
 {
 	char mem[CREDENTIAL_URL_MAX];
-	struct span key;
 	size_t len;
 
-	if (text_urldecode(value, mem, sizeof(mem), &len) == 0) {
-		key = span_trim((struct span){mem, len});
-		if (!token_has_form(key, span_of(s->config->key_prefix)))
-			;
-		else if (s->found == 0) {
-			memcpy(s->mem, key.p, key.len);
-			s->key = (struct span){s->mem, key.len};
-			s->found = 1;
-		} else if (!credential_equal(s->key, key))
-			s->found = 2;
-	}
+	if (text_urldecode(value, mem, sizeof(mem), &len) == 0)
+		s->found(s->cookie, (struct span){mem, len});
 	secret_wipe(mem, sizeof(mem));
 }
 
@@ -153,7 +141,7 @@ cut(struct span *rest, const char *stops)
 
 /* Pairs are separated by '&', by some frameworks also by ';'. */
 static void
-look_at_query(struct search *s, struct span query)
+look_at_query(const struct search *s, struct span query)
 {
 	struct span pair, name;
 
@@ -165,24 +153,111 @@ look_at_query(struct search *s, struct span query)
 	}
 }
 
-int
-credential_in_url(const struct params *params, const struct config *config,
-    char mem[CREDENTIAL_URL_MAX], struct span *key)
+static void
+look_at_url(const struct search *s, const struct params *params)
 {
-	struct search s = {.config = config, .mem = mem};
 	struct span url;
 	size_t i;
 
 	for (i = 0; i < params->n; i++) {
 		if (span_is(params->at[i].name, "QUERY_STRING")) {
-			look_at_query(&s, params->at[i].value);
+			look_at_query(s, params->at[i].value);
 		} else if (span_is(params->at[i].name, "REQUEST_URI")) {
 			url = params->at[i].value;
 			url = cut(&url, "#");
 			(void)cut(&url, "?");
-			look_at_query(&s, url);
+			look_at_query(s, url);
 		}
 	}
-	*key = s.key;
-	return s.found;
+}
+
+/* The first value of a key's form, and whether there are others. */
+struct first {
+	struct span prefix, key;
+	char *mem;
+	int found;
+};
+
+static void
+take_first(void *cookie, struct span value)
+{
+	struct first *f = cookie;
+	struct span key = span_trim(value);
+
+	if (!token_has_form(key, f->prefix))
+		return;
+	if (f->found == 0) {
+		memcpy(f->mem, key.p, key.len);
+		f->key = (struct span){f->mem, key.len};
+		f->found = 1;
+	} else if (!credential_equal(f->key, key)) {
+		f->found = 2;
+	}
+}
+
+int
+credential_in_url(const struct params *params, const struct config *config,
+    char mem[CREDENTIAL_URL_MAX], struct span *key)
+{
+	struct first first = {.prefix = span_of(config->key_prefix), .mem = mem};
+
+	look_at_url(&(struct search){config, take_first, &first}, params);
+	*key = first.key;
+	return first.found;
+}
+
+struct seen_list {
+	struct span prefix;
+	struct credential_seen *at;
+	size_t n;
+	int in_url;
+};
+
+static void
+add_seen(struct seen_list *l, struct span key)
+{
+	struct credential_seen *seen;
+	size_t i;
+
+	if (l->n == CREDENTIAL_SEEN_MAX || !token_valid(key, l->prefix))
+		return;
+	for (i = 0; i < l->n; i++)
+		if (credential_equal((struct span){l->at[i].text, l->at[i].len}, key))
+			return;
+	seen = &l->at[l->n++];
+	seen->in_url = l->in_url;
+	seen->len = key.len;
+	memcpy(seen->text, key.p, key.len);
+}
+
+/* Keys anywhere in ${text}: whatever no key can hold stands between two. */
+static void
+add_all_seen(void *cookie, struct span text)
+{
+	static const char made_of[] =
+	    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+	size_t i, start = 0;
+
+	for (i = 0; i <= text.len; i++) {
+		if (i < text.len && memchr(made_of, text.p[i], sizeof(made_of) - 1) != NULL)
+			continue;
+		add_seen(cookie, (struct span){text.p + start, i - start});
+		start = i + 1;
+	}
+}
+
+size_t
+credential_seen(const struct params *params, const struct config *config,
+    struct credential_seen seen[CREDENTIAL_SEEN_MAX])
+{
+	struct seen_list list = {.prefix = span_of(config->key_prefix), .at = seen, .in_url = 1};
+	size_t i;
+
+	look_at_url(&(struct search){config, add_all_seen, &list}, params);
+	list.in_url = 0;
+	for (i = 0; i < params->n; i++)
+		if (span_is(params->at[i].name, "HTTP_AUTHORIZATION") ||
+		    span_is(params->at[i].name, "HTTP_X_API_KEY"))
+			add_all_seen(&list, params->at[i].value);
+	return list.n;
 }

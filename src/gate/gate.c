@@ -59,19 +59,25 @@ struct gate {
 
 /* ---- the steps ---- */
 
-/* Sends a key that was seen where it must not be to the keeper, to be marked.  The answer changes
- * nothing. */
+/*
+ * Tells the keeper of the keys that came where they must not, to be marked: all of them in ${ways},
+ * and those of the URL in that one.  The answers change nothing.
+ */
 static void
-report_exposed(struct gate *G, const struct visit *v, struct span key, uint8_t ways)
+report_exposed(struct gate *G, const struct visit *v, uint8_t ways)
 {
-	struct wire_check check = {.exposed = ways,
-	    .has_addr = v->facts.has_addr,
-	    .addr = v->facts.addr,
-	    .credential = key};
+	struct wire_check check = {.has_addr = v->facts.has_addr, .addr = v->facts.addr};
+	struct credential_seen seen[CREDENTIAL_SEEN_MAX];
+	size_t i, n = credential_seen(v->params, G->config, seen);
 
-	if (token_valid(key, span_of(G->config->key_prefix)) &&
-	    ask_check(G->ask, &check, NULL) == 0)
-		log_event(LOG_LVL_WARNING, "exposure_not_recorded", NULL);
+	for (i = 0; i < n; i++) {
+		check.credential = (struct span){seen[i].text, seen[i].len};
+		check.exposed = ways | (seen[i].in_url ? KEYREC_EXPOSED_URL : 0);
+		/* One in a header beside one in the URL is where it may be. */
+		if (check.exposed != 0 && ask_check(G->ask, &check, NULL) == 0)
+			log_event(LOG_LVL_WARNING, "exposure_not_recorded", NULL);
+	}
+	secret_wipe(seen, sizeof(seen));
 }
 
 /* One line a second for each param: a route that is always wrong must not hide what is wrong with
@@ -108,15 +114,9 @@ step_policy(struct gate *G, struct visit *v)
 static enum verdict
 step_https(struct gate *G, struct visit *v)
 {
-	struct span key;
-
 	if (v->facts.https || !G->config->require_https)
 		return VERDICT_OK;
-	if (v->url_keys > 0)
-		report_exposed(G, v, v->url_key, KEYREC_EXPOSED_HTTP | KEYREC_EXPOSED_URL);
-	if (credential_in_headers(v->params, &key) == VERDICT_OK &&
-	    (v->url_keys == 0 || !credential_equal(key, v->url_key)))
-		report_exposed(G, v, key, KEYREC_EXPOSED_HTTP);
+	report_exposed(G, v, KEYREC_EXPOSED_HTTP);
 	return VERDICT_HTTPS_REQUIRED;
 }
 
@@ -125,7 +125,7 @@ step_url(struct gate *G, struct visit *v)
 {
 	if (v->url_keys == 0 || G->config->allow_query_keys)
 		return VERDICT_OK;
-	report_exposed(G, v, v->url_key, KEYREC_EXPOSED_URL);
+	report_exposed(G, v, 0);
 	return VERDICT_KEY_IN_URL;
 }
 

@@ -198,6 +198,23 @@ def test_exposed_in_url_is_marked(shared):
     assert shared.json("show", kid)["exposed_ways"] == ["url"]
 
 
+def test_every_key_that_came_along_is_marked(shared):
+    """Not the first alone, and of an ambiguous request too."""
+    from harness.daemon import wait_until
+    made = [shared.create("exposed") for _ in range(8)]
+    a, b, c, d, e, f, g, h = [key for _, key in made]
+    plain = {"HTTPS": None, "REQUEST_SCHEME": "http"}
+    assert shared.ask(HTTP_AUTHORIZATION=f"Bearer {a}", HTTP_X_API_KEY=b, **plain).status == 403
+    assert shared.ask(HTTP_X_API_KEY=f"{c}, {d}", **plain).status == 403
+    with shared.connect() as connection:
+        params = [*params_for(**plain).items(), ("HTTP_X_API_KEY", e), ("HTTP_X_API_KEY", f)]
+        assert connection.request(params).status == 403
+    assert shared.ask(a, REQUEST_URI=f"/x?api_key={g}&key={h}").status == 400
+    for i, (kid, _) in enumerate(made):
+        wait_until(lambda: shared.json("show", kid)["exposed"], "the key is marked exposed")
+        assert shared.json("show", kid)["exposed_ways"] == (["http"] if i < 6 else ["url"])
+
+
 def test_scopes(shared, keys):
     _, key = keys["scoped"]
     for needed in ("orders:read", "invoices:read", "invoices:a:b", "orders:read invoices:write", ""):

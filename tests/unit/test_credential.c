@@ -16,7 +16,10 @@
 #include "core/token.h"
 #include "gate/credential.h"
 
-static char key[TOKEN_MAX + 1], other[TOKEN_MAX + 1];
+#define KEYS (CREDENTIAL_SEEN_MAX + 1)
+
+static char keys[KEYS][TOKEN_MAX + 1];
+static const char *const key = keys[0], *const other = keys[1];
 static struct config config = {.key_prefix = (char *)"ak",
     .nquery_parameters = 2,
     .query_parameters = {(char *)"api_key", (char *)"key"}};
@@ -24,9 +27,13 @@ static struct config config = {.key_prefix = (char *)"ak",
 static int
 setup(void **state)
 {
+	int i;
+
 	(void)state;
-	return token_generate("ak", TOKEN_LIVE, key, NULL) ||
-	       token_generate("ak", TOKEN_TEST, other, NULL);
+	for (i = 0; i < KEYS; i++)
+		if (token_generate("ak", i == 1 ? TOKEN_TEST : TOKEN_LIVE, keys[i], NULL) == -1)
+			return -1;
+	return 0;
 }
 
 static void
@@ -206,6 +213,64 @@ test_url_several(void **state)
 		   text("key=%s", other, NULL)));
 }
 
+/* ${want}: the keys in their order, those of the URL before "|". */
+static void
+seen(const char *want, const char *const *pairs)
+{
+	struct credential_seen at[CREDENTIAL_SEEN_MAX];
+	struct params P;
+	char got[16] = "", *p = got;
+	size_t i, n;
+	int in_url = 1;
+
+	fill(&P, pairs);
+	n = credential_seen(&P, &config, at);
+	for (i = 0; i < n; i++) {
+		if (in_url && !at[i].in_url)
+			*p++ = '|';
+		in_url = at[i].in_url;
+		for (*p = 'a'; *p < 'a' + KEYS; ++*p)
+			if (span_is((struct span){at[i].text, at[i].len}, keys[*p - 'a']))
+				break;
+		p++;
+	}
+	if (in_url)
+		*p++ = '|';
+	assert_string_equal(got, want);
+}
+
+static void
+test_seen(void **state)
+{
+	char bad[TOKEN_MAX + 1], all[512];
+	int i, n = 0;
+
+	(void)state;
+	memcpy(bad, key, sizeof(bad));
+	bad[strlen(bad) - 1] = bad[strlen(bad) - 1] == 'a' ? 'b' : 'a';
+	for (i = 0; i < KEYS; i++)
+		n += snprintf(all + n, sizeof(all) - (size_t)n, "%s,", keys[i]);
+
+	seen("|", PAIRS("OTHER", key));
+	seen("|", PAIRS(X, "", A, "Bearer", A, bad, "REQUEST_URI", "/?key=x"));
+	seen("|a", PAIRS(X, key));
+	seen("|a", PAIRS(A, text("Bearer %s", key, NULL), X, key));
+	seen("|a", PAIRS(A, text("ApiKey key=\"%s\"", key, NULL)));
+	seen("|ab", PAIRS(A, text("Bearer %s", key, NULL), X, other));
+	seen("|ab", PAIRS(X, key, "OTHER", "x", X, other));
+	seen("|ab", PAIRS(X, text("%s, %s", key, other)));
+	seen("|ab", PAIRS(A, text("Bearer %s,Bearer %s", key, other)));
+	seen("|b", PAIRS(X, text("x%s, %s", key, other)));
+	seen("ab|", URI("/a?key=%s&api_key=%s"));
+	seen("ab|", URI("/a?key=%s,%s"));
+	seen("ab|", PAIRS("REQUEST_URI", text("/a?key=%s", key, NULL), "QUERY_STRING",
+			text("key=%s", other, NULL)));
+	seen("a|b", PAIRS(X, other, A, text("Bearer %s", key, NULL), "QUERY_STRING",
+			text("key=%s", key, NULL)));
+	seen("|abcd", PAIRS(X, all));
+	seen("a|bcd", PAIRS(X, all, "QUERY_STRING", text("key=%s", key, NULL)));
+}
+
 static void
 test_equal(void **state)
 {
@@ -226,6 +291,7 @@ main(void)
 	    cmocka_unit_test(test_url_found),
 	    cmocka_unit_test(test_url_not_found),
 	    cmocka_unit_test(test_url_several),
+	    cmocka_unit_test(test_seen),
 	    cmocka_unit_test(test_equal),
 	};
 

@@ -33,7 +33,7 @@ static struct {
 	pid_t pid;
 } F;
 
-static char key[TOKEN_MAX + 1], other[TOKEN_MAX + 1];
+static char key[TOKEN_MAX + 1], other[TOKEN_MAX + 1], third[TOKEN_MAX + 1];
 static struct raw w;
 static char text[65536];
 
@@ -133,7 +133,8 @@ setup(void **state)
 	(void)state;
 	F.command = F.started = F.keeper_fd = F.keeper_listen_fd = -1;
 	return token_generate("ak", TOKEN_LIVE, key, NULL) ||
-	       token_generate("ak", TOKEN_LIVE, other, NULL);
+	       token_generate("ak", TOKEN_LIVE, other, NULL) ||
+	       token_generate("ak", TOKEN_LIVE, third, NULL);
 }
 
 static int
@@ -363,6 +364,32 @@ test_exposed(void **state)
 	keeper_gets(&c);
 	assert_int_equal(c.exposed, KEYREC_EXPOSED_HTTP);
 	assert_true(span_is(c.credential, key));
+
+	/* Of an ambiguous request, too, and each of them. */
+	SEND(fd, "HTTP_X_API_KEY", key, "HTTP_X_API_KEY", other);
+	expect_denied(fd, "403", "https_required");
+	keeper_gets(&c);
+	assert_true(span_is(c.credential, key));
+	assert_int_equal(c.exposed, KEYREC_EXPOSED_HTTP);
+	keeper_gets(&c);
+	assert_true(span_is(c.credential, other));
+	assert_int_equal(c.exposed, KEYREC_EXPOSED_HTTP);
+
+	/* Over HTTPS the one in the header is where it may be. */
+	snprintf(query, sizeof(query), "/?api_key=%s&api_key=%s", other, third);
+	SEND(fd, GOOD, "REQUEST_URI", query);
+	expect_denied(fd, "400", "key_in_url");
+	keeper_gets(&c);
+	assert_true(span_is(c.credential, other));
+	assert_int_equal(c.exposed, KEYREC_EXPOSED_URL);
+	keeper_gets(&c);
+	assert_true(span_is(c.credential, third));
+	assert_int_equal(c.exposed, KEYREC_EXPOSED_URL);
+	SEND(fd, GOOD, "APIKEYD_COST", "42");
+	keeper_gets(&c);
+	assert_int_equal(c.cost, 42);
+	keeper_admits(c.seq, "acme");
+	expect(fd, "200", "");
 	close(fd);
 }
 
