@@ -224,6 +224,16 @@ send_all(struct conn *c, const void *p, size_t n)
 	return send(c->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)n ? 0 : -1;
 }
 
+/* The last ${len} bytes on this connection, of S->out; 0: there are none. */
+static void
+send_last(struct conn *c, size_t len)
+{
+	if (len == 0 || send_all(c, c->server->out, len) == -1)
+		conn_close(c);
+	else
+		conn_linger(c);
+}
+
 /* A head that libfcgi must not read; ${n} bytes of it are in S->bytes. */
 static void
 refuse(struct conn *c, const struct frame *f, size_t n)
@@ -236,11 +246,7 @@ refuse(struct conn *c, const struct frame *f, size_t n)
 	(void)frame_param(S->bytes, n, S->options.mode_param, &value, &len);
 	mode = (struct span){(const char *)value, len};
 	cgi = S->handlers.refuse(S->handlers.cookie, mode, f->role);
-	len = frame_response(f->request_id, cgi.p, cgi.len, S->out, sizeof(S->out));
-	if (len == 0 || send_all(c, S->out, len) == -1)
-		conn_close(c);
-	else
-		conn_linger(c);
+	send_last(c, frame_response(f->request_id, cgi.p, cgi.len, S->out, sizeof(S->out)));
 }
 
 /* A management record may come before any request: it is taken from the socket and answered. */
@@ -295,6 +301,9 @@ conn_check(struct conn *c)
 		return;
 	case FRAME_REFUSE:
 		refuse(c, &f, (size_t)n);
+		break;
+	case FRAME_UNKNOWN_ROLE:
+		send_last(c, frame_unknown_role(f.request_id, S->out, sizeof(S->out)));
 		break;
 	case FRAME_MANAGEMENT:
 		manage(c, &f);

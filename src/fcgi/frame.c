@@ -37,6 +37,8 @@ enum record_type {
 #define RECORD_CONTENT_MAX 65528 /* the largest multiple of 8 that the length field holds */
 #define BEGIN_BODY 8
 #define KEEP_CONN_FLAG 1
+#define REQUEST_COMPLETE 0
+#define UNKNOWN_ROLE 3
 
 struct record {
 	uint8_t type;
@@ -195,7 +197,7 @@ scan_stdin(const uint8_t *bytes, size_t n, size_t off, uint16_t id)
 	}
 }
 
-/* The first record: MORE, BAD, MANAGEMENT, or READY for a BEGIN that we serve. */
+/* The first record: MORE, BAD, MANAGEMENT, UNKNOWN_ROLE, or READY for a BEGIN that we serve. */
 static enum frame_result
 scan_begin(const uint8_t *bytes, size_t n, struct frame *f)
 {
@@ -219,7 +221,7 @@ scan_begin(const uint8_t *bytes, size_t n, struct frame *f)
 	f->role = (uint16_t)(r.content[0] << 8 | r.content[1]);
 	f->keep_conn = (r.content[2] & KEEP_CONN_FLAG) != 0;
 	f->head_len = r.size;
-	return f->role == 1 || f->role == 2 ? FRAME_READY : FRAME_BAD;
+	return f->role == 1 || f->role == 2 ? FRAME_READY : FRAME_UNKNOWN_ROLE;
 }
 
 enum frame_result
@@ -283,6 +285,16 @@ put_header(struct wbuf *w, enum record_type type, uint16_t id, size_t content, s
 	wbuf_u16(w, (uint16_t)content);
 	wbuf_u8(w, (uint8_t)padding);
 	wbuf_u8(w, 0);
+}
+
+/* FastCGI 1.0, 5.5, with appStatus 0. */
+static void
+put_end(struct wbuf *w, uint16_t id, uint8_t protocol_status)
+{
+	put_header(w, RECORD_END_REQUEST, id, 8, 0);
+	wbuf_bytes(w, "\0\0\0\0", 4);
+	wbuf_u8(w, protocol_status);
+	wbuf_bytes(w, "\0\0\0", 3);
 }
 
 /* The variables of FastCGI 1.0, 4.1.  A connection carries one request at a time. */
@@ -363,7 +375,16 @@ frame_response(uint16_t id, const void *data, size_t n, uint8_t *out, size_t cap
 		wbuf_bytes(&w, "\0\0\0\0\0\0", padding);
 	}
 	put_header(&w, RECORD_STDOUT, id, 0, 0);
-	put_header(&w, RECORD_END_REQUEST, id, 8, 0); /* appStatus 0, FCGI_REQUEST_COMPLETE */
-	wbuf_u64(&w, 0);
+	put_end(&w, id, REQUEST_COMPLETE);
+	return w.overflow ? 0 : w.len;
+}
+
+size_t
+frame_unknown_role(uint16_t id, uint8_t *out, size_t cap)
+{
+	struct wbuf w;
+
+	wbuf_init(&w, out, cap);
+	put_end(&w, id, UNKNOWN_ROLE);
 	return w.overflow ? 0 : w.len;
 }

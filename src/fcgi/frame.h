@@ -20,8 +20,9 @@ enum frame_result {
 	FRAME_MORE,   /* so far well-formed, not complete */
 	FRAME_READY,  /* a complete head; stdin may follow */
 	FRAME_REFUSE, /* FastCGI, but over a bound or with a NUL in a param: answer 400 unread */
-	FRAME_MANAGEMENT, /* a complete management record (FastCGI 1.0, 4) of head_len bytes */
-	FRAME_BAD	  /* not FastCGI, or not an order that we serve: close */
+	FRAME_MANAGEMENT,   /* a complete management record (FastCGI 1.0, 4) of head_len bytes */
+	FRAME_UNKNOWN_ROLE, /* a BEGIN for neither a responder nor an authorizer: answer that */
+	FRAME_BAD	    /* not FastCGI, or not an order that we serve: close */
 };
 
 struct frame {
@@ -50,5 +51,8 @@ size_t frame_management(const uint8_t *, size_t n, uint8_t *, size_t cap);
 /* A whole response to request ${id} with ${n} bytes of CGI output, as records; returns its length
  * or 0 when ${cap} is short. */
 size_t frame_response(uint16_t id, const void *, size_t n, uint8_t *, size_t cap);
+
+/* The refusal of request ${id} for FRAME_UNKNOWN_ROLE (FastCGI 1.0, 5.5); as frame_response. */
+size_t frame_unknown_role(uint16_t id, uint8_t *, size_t cap);
 
 #endif /* !FCGI_FRAME_H_ */

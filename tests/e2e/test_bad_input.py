@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from harness.daemon import Daemon, wait_until
-from harness.fcgi import ABORT, BEGIN, FILTER, GET_VALUES, PARAMS, STDIN, Connection, pair, params_for, record, request_bytes, stream
+from harness.fcgi import ABORT, BEGIN, END, FILTER, GET_VALUES, PARAMS, STDIN, Connection, pair, params_for, record, request_bytes, stream
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,15 @@ def test_garbage(shared, good, case):
         except ConnectionResetError:
             answer = b""
         assert b"Status: 2" not in answer
+
+
+@pytest.mark.parametrize("role", [0, FILTER, 9])
+def test_a_role_that_is_not_ours_is_said(shared, role):
+    """A web server that is told so has something to log; and its request is read to the end, so that nothing resets the answer."""
+    with shared.connect() as c:
+        c.send(request_bytes({"HTTP_X": "y" * 60000}, role=role, stdin=b"x" * 200000))
+        c.sock.shutdown(socket.SHUT_WR)
+        assert b"".join(iter(lambda: c.sock.recv(65536), b"")) == record(END, b"\0\0\0\0\3\0\0\0")
 
 
 def test_random_bytes(shared, good, scale):

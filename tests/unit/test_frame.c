@@ -113,6 +113,24 @@ test_every_prefix(void **state)
 }
 
 static void
+test_unknown_role(void **state)
+{
+	static const uint8_t want[] = {1, 3, 2, 1, 0, 8, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0};
+	uint8_t out[sizeof(want)];
+	struct frame f;
+
+	(void)state;
+	start(3, 0); /* FILTER */
+	assert_int_equal(scan(&f), FRAME_UNKNOWN_ROLE);
+	assert_int_equal(f.request_id, 7);
+	start(0, 0);
+	assert_int_equal(scan(NULL), FRAME_UNKNOWN_ROLE);
+	assert_int_equal(frame_unknown_role(513, out, sizeof(out)), sizeof(want));
+	assert_memory_equal(out, want, sizeof(want));
+	assert_int_equal(frame_unknown_role(513, out, sizeof(out) - 1), 0);
+}
+
+static void
 test_bad_orders(void **state)
 {
 	(void)state;
@@ -124,10 +142,6 @@ test_bad_orders(void **state)
 
 	w.n = 0;
 	raw_record(&w, 4, 7, NULL, 0, 0); /* PARAMS before BEGIN */
-	assert_int_equal(scan(NULL), FRAME_BAD);
-	start(3, 0); /* FILTER */
-	assert_int_equal(scan(NULL), FRAME_BAD);
-	start(0, 0);
 	assert_int_equal(scan(NULL), FRAME_BAD);
 	w.n = 0;
 	raw_begin(&w, 0, 1, 0);
@@ -432,6 +446,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_complete),
 	    cmocka_unit_test(test_every_prefix),
+	    cmocka_unit_test(test_unknown_role),
 	    cmocka_unit_test(test_bad_orders),
 	    cmocka_unit_test(test_no_params),
 	    cmocka_unit_test(test_strings_libfcgi_would_cut),
