@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "keeper/decide.h"
+#include "keeper/fingerprints.h"
 #include "keeper/ops.h"
 #include "keeper/peppers.h"
 #include "keeper/steady.h"
@@ -79,7 +80,7 @@ alone_open(struct alone *a, struct err *e)
 		return -1;
 	if (secret_heap_init(e) == -1)
 		return -1;
-	if ((a->peppers = peppers_load(c->pepper_file, e)) == NULL)
+	if ((a->peppers = fingerprints_load(a->store, c->pepper_file, e)) == NULL)
 		return -1;
 	if ((a->decide = decide_new(a->store, a->peppers, c->key_prefix, e)) == NULL)
 		return -1;

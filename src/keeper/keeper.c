@@ -37,6 +37,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "keeper/decide.h"
+#include "keeper/fingerprints.h"
 #include "keeper/housekeeper.h"
 #include "keeper/lastbatch.h"
 #include "keeper/ops.h"
@@ -297,7 +298,7 @@ on_signal(struct keeper *k)
 
 	while (read(k->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGHUP)
-			reload_all(k->config, &k->peppers, k->decide);
+			reload_all(k->config, k->store, &k->peppers, k->decide);
 		else if (si.ssi_signo != SIGPIPE)
 			k->stop = 1;
 	}
@@ -489,7 +490,7 @@ open_store(struct keeper *k, struct err *e)
 	}
 	if (secret_heap_init(&warning) != 0)
 		log_event(LOG_LVL_WARNING, "secrets_not_locked", "error", warning.msg, NULL);
-	if ((k->peppers = peppers_load(c->pepper_file, e)) == NULL ||
+	if ((k->peppers = fingerprints_load(k->store, c->pepper_file, e)) == NULL ||
 	    steady_open(&k->steady, k->store, e) != 0 ||
 	    lastbatch_load(&k->last, k->store, clock_mono_us(), e) != 0 ||
 	    (k->decide = decide_new(k->store, k->peppers, c->key_prefix, e)) == NULL)

@@ -10,6 +10,7 @@
 
 #include <unistd.h>
 
+#include "keeper/fingerprints.h"
 #include "keeper/ops_call.h"
 
 #include "base/clock.h"
@@ -89,10 +90,12 @@ ops_misc_pepper_list(struct ops_call *c, struct err *e)
 int
 ops_misc_pepper_reload(struct ops_call *c, struct err *e)
 {
+	const char *file = c->ops->config->pepper_file;
 	cJSON *detail;
 	int rc;
 
-	if ((c->fresh_peppers = peppers_load(c->ops->config->pepper_file, e)) == NULL)
+	if ((c->fresh_peppers = peppers_load(file, e)) == NULL ||
+	    fingerprints_check(c->ops->store, c->fresh_peppers, file, e) != 0)
 		return -1;
 	cJSON_AddNumberToObject(c->result, "peppers", (double)peppers_count(c->fresh_peppers));
 	cJSON_AddNumberToObject(c->result, "newest", peppers_version(c->fresh_peppers, 0));

@@ -12,6 +12,7 @@
 #include "keeper/reload.h"
 
 #include "base/log.h"
+#include "keeper/fingerprints.h"
 
 static void
 reload_config(struct config **config, struct decide *decide)
@@ -34,13 +35,14 @@ reload_config(struct config **config, struct decide *decide)
 }
 
 void
-reload_all(struct config **config, struct peppers **peppers, struct decide *decide)
+reload_all(
+    struct config **config, struct store *store, struct peppers **peppers, struct decide *decide)
 {
 	struct peppers *fresh, *old = *peppers;
 	struct err e = {0};
 
 	reload_config(config, decide);
-	if ((fresh = peppers_load((*config)->pepper_file, &e)) == NULL) {
+	if ((fresh = fingerprints_load(store, (*config)->pepper_file, &e)) == NULL) {
 		log_event(LOG_LVL_ERROR, "peppers_kept", "error", e.msg, NULL);
 		return;
 	}

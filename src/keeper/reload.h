@@ -10,6 +10,6 @@
 #include "keeper/peppers.h"
 
 /* Replaces *config and *peppers, and frees what they were. */
-void reload_all(struct config **config, struct peppers **peppers, struct decide *);
+void reload_all(struct config **config, struct store *, struct peppers **peppers, struct decide *);
 
 #endif /* !KEEPER_RELOAD_H_ */

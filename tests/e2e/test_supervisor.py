@@ -79,6 +79,29 @@ def test_a_malformed_pepper_file_is_refused(daemon, text):
     assert "0000000000" not in done.stderr
 
 
+def test_a_lost_pepper_file_is_not_replaced_by_another(daemon):
+    """Made anew it would have a version 1 as well, under which every key is unknown: said, and nothing is served with it."""
+    daemon.start()
+    _, key = daemon.create("acme")
+    path = daemon.settings["pepper_file"]
+    with open(path) as f:
+        text = f.read()
+    daemon.stop()
+    os.unlink(path)
+    done = run(daemon, "-f")
+    assert done.returncode != 0 and "backup" in done.stderr and path in done.stderr
+    assert "backup" in daemon.tool("list", check=3).stderr
+    daemon.tool("pepper", "add", check=0)
+    done = run(daemon, "-f")
+    assert done.returncode != 0 and "backup" in done.stderr
+    assert "backup" in daemon.tool("create", "--owner", "x").stderr
+    os.unlink(path)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o400), "w") as f:
+        f.write(text)
+    daemon.start()
+    assert daemon.ask(key).status == 200
+
+
 def test_killed_processes_come_back(daemon, scale):
     daemon.start()
     kid, key = daemon.create("acme")
