@@ -99,7 +99,7 @@ cmd_check(struct tool *t, struct options *o, struct err *e)
 
 	if (add_key(o->request, e) == -1)
 		return -1;
-	if ((decision = tool_call(t, "key.check", o->request, e)) == NULL)
+	if ((decision = tool_ask(t, "key.check", o->request, e)) == NULL)
 		return -1;
 	code = json_str(decision, "code", NULL);
 	admitted = code != NULL && strcmp(code, "ok") == 0;

@@ -77,7 +77,7 @@ figure(const struct tool *t, struct table *f, const cJSON *stat, const cJSON *m)
 int
 cmd_db_stat(struct tool *t, struct options *o, struct err *e)
 {
-	cJSON *stat = tool_call(t, "db.stat", o->request, e);
+	cJSON *stat = tool_ask(t, "db.stat", o->request, e);
 	struct table *f;
 	const cJSON *m;
 	int rc;

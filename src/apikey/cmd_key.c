@@ -193,7 +193,7 @@ take_back(struct tool *t, const cJSON *record, struct err *e)
 
 	if (cJSON_AddStringToObject(request, "id", id) != NULL &&
 	    cJSON_AddStringToObject(request, "reason", "could not be shown") != NULL)
-		revoked = tool_call(t, "key.revoke", request, NULL);
+		revoked = tool_change(t, "key.revoke", request, NULL);
 	cJSON_Delete(request);
 	if (revoked == NULL)
 		(void)err_wrap(e,
@@ -209,7 +209,7 @@ take_back(struct tool *t, const cJSON *record, struct err *e)
 static cJSON *
 make_and_show(struct tool *t, cJSON *request, int quiet, struct err *e)
 {
-	cJSON *record = tool_call(t, "key.create", request, e);
+	cJSON *record = tool_change(t, "key.create", request, e);
 	const char *key;
 	int rc;
 
@@ -311,7 +311,7 @@ cmd_key_show(struct tool *t, struct options *o, struct err *e)
 	cJSON *record;
 	int rc;
 
-	if (check_id(o, e) == -1 || (record = tool_call(t, "key.show", o->request, e)) == NULL)
+	if (check_id(o, e) == -1 || (record = tool_ask(t, "key.show", o->request, e)) == NULL)
 		return -1;
 	limits = cJSON_GetObjectItemCaseSensitive(record, "limits");
 	if (t->json)
@@ -330,7 +330,7 @@ cmd_key_set(struct tool *t, struct options *o, struct err *e)
 
 	if (cJSON_GetArraySize(o->request) == 1)
 		return err_set(e, ERR_USAGE, "nothing to change; say what, see: apikey set --help");
-	if (check_id(o, e) == -1 || (record = tool_call(t, "key.set", o->request, e)) == NULL)
+	if (check_id(o, e) == -1 || (record = tool_change(t, "key.set", o->request, e)) == NULL)
 		return -1;
 	rc = t->json ? output_json(record, e) : print_record(t, record, e);
 	cJSON_Delete(record);
@@ -345,7 +345,7 @@ change_state(struct tool *t, const char *op, const char *now, struct options *o,
 	cJSON *record;
 	int rc = 0;
 
-	if (check_id(o, e) == -1 || (record = tool_call(t, op, o->request, e)) == NULL)
+	if (check_id(o, e) == -1 || (record = tool_change(t, op, o->request, e)) == NULL)
 		return -1;
 	if (t->json)
 		rc = output_json(record, e);

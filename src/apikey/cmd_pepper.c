@@ -42,7 +42,7 @@ reload(struct tool *t, struct err *e)
 	if (cJSON_AddStringToObject(request, "op", "pepper.reload") == NULL)
 		rc = err_set(e, ERR_SYSTEM, "out of memory");
 	else
-		rc = session_call_keeper(t->session, request, &result, e);
+		rc = session_call_keeper(t->session, SESSION_CHANGES, request, &result, e);
 	cJSON_Delete(request);
 	cJSON_Delete(result);
 	return rc;

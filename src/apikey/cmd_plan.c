@@ -68,11 +68,10 @@ print_plan(const struct tool *t, const cJSON *plan, struct err *e)
 	return tool_fields_end(&f, e);
 }
 
-/* An operation whose result is a plan. */
+/* The plan that is the result of an operation; takes it. */
 static int
-call_for_plan(struct tool *t, const char *op, struct options *o, struct err *e)
+print_result(struct tool *t, cJSON *plan, struct err *e)
 {
-	cJSON *plan = tool_call(t, op, o->request, e);
 	int rc;
 
 	if (plan == NULL)
@@ -90,7 +89,7 @@ cmd_plan_set(struct tool *t, struct options *o, struct err *e)
 		return err_set(e, ERR_USAGE,
 		    "--limit NAME=N/WINDOW is missing; a plan that limits nothing needs "
 		    "--no-limits");
-	return call_for_plan(t, "plan.set", o, e);
+	return print_result(t, tool_change(t, "plan.set", o->request, e), e);
 }
 
 /* What cannot be the name of a plan names none: not found, and no malformed value. */
@@ -106,7 +105,9 @@ check_name(const struct options *o, struct err *e)
 int
 cmd_plan_show(struct tool *t, struct options *o, struct err *e)
 {
-	return check_name(o, e) == -1 ? -1 : call_for_plan(t, "plan.show", o, e);
+	if (check_name(o, e) == -1)
+		return -1;
+	return print_result(t, tool_ask(t, "plan.show", o->request, e), e);
 }
 
 int
@@ -131,7 +132,8 @@ cmd_plan_remove(struct tool *t, struct options *o, struct err *e)
 	cJSON *result;
 	int rc = 0;
 
-	if (check_name(o, e) == -1 || (result = tool_call(t, "plan.remove", o->request, e)) == NULL)
+	if (check_name(o, e) == -1 ||
+	    (result = tool_change(t, "plan.remove", o->request, e)) == NULL)
 		return -1;
 	if (t->json)
 		rc = output_json(result, e);

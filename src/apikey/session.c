@@ -34,6 +34,10 @@
 #define SOCKET_PATH_MAX 128
 #define BUSY_PATIENCE_US (5 * CLOCK_SECOND)
 #define BUSY_PAUSE_NS 20000000
+/* A running keeper answers a question in milliseconds. */
+#define ASK_TIMEOUT_US (10 * CLOCK_SECOND)
+/* For a change that is unacknowledged nobody can be sure, so it is waited for longer; and the first
+ * answer of one who works alone comes only when the store is recovered. */
 #define CALL_TIMEOUT_US (30 * CLOCK_SECOND)
 #define TEXT_MAX (WIRE_MESSAGE_MAX - WIRE_HEADER)
 
@@ -120,10 +124,32 @@ read_reply(struct span text, struct err *e)
 	return result;
 }
 
+/* Say what to do about the answer that did not come. */
+static void
+explain_silence(const struct session *s, enum session_kind kind, struct err *e)
+{
+	const struct err why = *e;
+
+	if (why.code != ERR_UNAVAILABLE)
+		return;
+	if (kind == SESSION_CHANGES)
+		(void)err_set(
+		    e, why.code, "%s; apikey show, list and audit tell what is there", why.msg);
+	else if (s->pid == 0)
+		(void)err_set(e, why.code,
+		    "the keeper does not answer: is it stopped? Try again, or restart apikeyd");
+	else
+		(void)err_set(e, why.code,
+		    "the store in %s does not answer; look for its errors in syslog",
+		    s->config->state_dir);
+}
+
 /* One request over the open socket. */
 static cJSON *
-call(struct session *s, const cJSON *request, struct err *e)
+call(struct session *s, enum session_kind kind, const cJSON *request, struct err *e)
 {
+	int64_t timeout_us =
+	    kind == SESSION_READS && s->pid == 0 ? ASK_TIMEOUT_US : CALL_TIMEOUT_US;
 	cJSON *result = NULL;
 	size_t len;
 	long n;
@@ -132,10 +158,11 @@ call(struct session *s, const cJSON *request, struct err *e)
 		(void)err_set(e, ERR_USAGE, "the request is too long: at most %d bytes", TEXT_MAX);
 		return NULL;
 	}
-	n = wire_call(
-	    s->fd, (struct span){s->request, len}, s->reply, TEXT_MAX + 1, CALL_TIMEOUT_US, e);
+	n = wire_call(s->fd, (struct span){s->request, len}, s->reply, TEXT_MAX + 1, timeout_us, e);
 	if (n >= 0)
 		result = read_reply((struct span){s->reply, (size_t)n}, e);
+	else
+		explain_silence(s, kind, e);
 	secret_wipe(s->request, 2 * ((size_t)TEXT_MAX + 1));
 	return result;
 }
@@ -164,7 +191,7 @@ open_alone(struct session *s, struct err *e)
 	if (cJSON_AddStringToObject(ping, "op", "ping") == NULL)
 		(void)err_set(e, ERR_SYSTEM, "out of memory");
 	else if ((s->fd = alone_start(s->config, &s->pid, e)) != -1)
-		pong = call(s, ping, e);
+		pong = call(s, SESSION_READS, ping, e);
 	cJSON_Delete(ping);
 	if (pong == NULL) {
 		hang_up(s);
@@ -212,7 +239,7 @@ session_open(struct session *s, struct err *e)
 }
 
 cJSON *
-session_call(struct session *s, const cJSON *request, struct err *e)
+session_call(struct session *s, enum session_kind kind, const cJSON *request, struct err *e)
 {
 	struct err why = {0};
 	cJSON *result;
@@ -222,14 +249,15 @@ session_call(struct session *s, const cJSON *request, struct err *e)
 	if (s->fd == -1 && session_open(s, &why) == -1)
 		result = NULL;
 	else
-		result = call(s, request, &why);
+		result = call(s, kind, request, &why);
 	if (result == NULL && e != NULL)
 		*e = why;
 	return result;
 }
 
 int
-session_call_keeper(struct session *s, const cJSON *request, cJSON **result, struct err *e)
+session_call_keeper(
+    struct session *s, enum session_kind kind, const cJSON *request, cJSON **result, struct err *e)
 {
 	struct err why = {0};
 	int rc = 1;
@@ -237,7 +265,7 @@ session_call_keeper(struct session *s, const cJSON *request, cJSON **result, str
 	*result = NULL;
 	if (s->fd == -1)
 		rc = open_keeper(s, &why);
-	if (rc == 1 && (*result = call(s, request, &why)) == NULL)
+	if (rc == 1 && (*result = call(s, kind, request, &why)) == NULL)
 		rc = -1;
 	if (rc == -1 && e != NULL)
 		*e = why;

@@ -16,12 +16,15 @@ struct session *session_new(const struct config *, struct err *);
 /* Waits until a store that it used is free again.  Sets the pointer to NULL; harmless on NULL. */
 void session_close(struct session **);
 
+/* What becomes of an operation when no answer comes: nothing, or nobody knows what. */
+enum session_kind { SESSION_READS, SESSION_CHANGES };
+
 /*
  * The "result" of an operation (the caller's, cJSON_Delete), or NULL and the error: the keeper's
  * own code and words, or, when the store cannot be reached, one of ERR_UNAVAILABLE, ERR_BUSY,
  * ERR_FULL, ERR_VERSION, ERR_CORRUPT, ERR_SYSTEM.
  */
-cJSON *session_call(struct session *, const cJSON *request, struct err *);
+cJSON *session_call(struct session *, enum session_kind, const cJSON *request, struct err *);
 
 /*
  * Let go of a store that nobody is the keeper of, until the next call: before anything that may
@@ -32,7 +35,7 @@ void session_rest(struct session *);
 /*
  * Like session_call, but only of a keeper that runs: 1 and the result, 0 when none runs, -1.
  */
-int session_call_keeper(struct session *, const cJSON *request, cJSON **result, struct err *)
-    __attribute__((warn_unused_result));
+int session_call_keeper(struct session *, enum session_kind, const cJSON *request, cJSON **result,
+    struct err *) __attribute__((warn_unused_result));
 
 #endif /* !APIKEY_SESSION_H_ */

@@ -43,24 +43,36 @@ tool_exit_of(enum err_code code)
 }
 
 static cJSON *
-call(struct tool *t, const char *op, cJSON *request, struct err *e)
+call(struct tool *t, enum session_kind kind, const char *op, cJSON *request, struct err *e)
 {
 	cJSON_DeleteItemFromObjectCaseSensitive(request, "op");
 	if (cJSON_AddStringToObject(request, "op", op) == NULL) {
 		(void)err_set(e, ERR_SYSTEM, "out of memory");
 		return NULL;
 	}
-	return session_call(t->session, request, e);
+	return session_call(t->session, kind, request, e);
+}
+
+/* What follows is printed, and who reads it may take his time: others want the store. */
+static cJSON *
+call_and_rest(struct tool *t, enum session_kind kind, const char *op, cJSON *request, struct err *e)
+{
+	cJSON *result = call(t, kind, op, request, e);
+
+	session_rest(t->session);
+	return result;
 }
 
 cJSON *
-tool_call(struct tool *t, const char *op, cJSON *request, struct err *e)
+tool_ask(struct tool *t, const char *op, cJSON *request, struct err *e)
 {
-	cJSON *result = call(t, op, request, e);
+	return call_and_rest(t, SESSION_READS, op, request, e);
+}
 
-	/* What follows is printed, and who reads it may take his time: others want the store. */
-	session_rest(t->session);
-	return result;
+cJSON *
+tool_change(struct tool *t, const char *op, cJSON *request, struct err *e)
+{
+	return call_and_rest(t, SESSION_CHANGES, op, request, e);
 }
 
 /* Make the result's "next" the request's "after": 1; 0 when the list has ended; -1. */
@@ -129,7 +141,7 @@ static int
 list_page(struct tool *t, const struct tool_list *list, struct table *table, cJSON *request,
     struct gathered *g, size_t *count, struct err *e)
 {
-	cJSON *result = call(t, list->op, request, e);
+	cJSON *result = call(t, SESSION_READS, list->op, request, e);
 	int more;
 
 	if (result == NULL)

@@ -34,9 +34,12 @@ struct tool {
 /* The exit status that an error of this code gives. */
 enum tool_exit tool_exit_of(enum err_code);
 
-/* Ask for operation ${op}; ${request} gets that as its "op".  The result (the caller's), or NULL.
+/*
+ * Have operation ${op} done; ${request} gets that as its "op".  The result (the caller's), or NULL.
+ * tool_ask: of an operation that only reads.  tool_change: of one that may change something.
  */
-cJSON *tool_call(struct tool *, const char *op, cJSON *request, struct err *);
+cJSON *tool_ask(struct tool *, const char *op, cJSON *request, struct err *);
+cJSON *tool_change(struct tool *, const char *op, cJSON *request, struct err *);
 
 /*
  * A list: pages are asked for until there are no more, and printed, many at once; as one object a

@@ -13,11 +13,12 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.daemon import APIKEY, Daemon, wait_until
+from harness.daemon import APIKEY, APIKEYD, Daemon, wait_until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to the service user")
 
@@ -257,6 +258,30 @@ def test_a_key_that_is_made_is_shown_before_a_signal_is_obeyed(box, number):
     assert tool.returncode == -number
     box.tool("check", input=key, check=0)
     box.stop()
+
+
+def test_a_keeper_that_does_not_answer(box):
+    """Asking took half a minute, and then a change that nobody had asked for was unknown."""
+    # On its own: a supervisor would kill it in time.
+    with open(box.log_path, "ab") as log:
+        keeper = subprocess.Popen([APIKEYD, "-c", box.conf, "keeper"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    wait_until((box.dir / "run" / "keeper.sock").exists, "the keeper listens")
+    try:
+        box.tool("list", check=0)
+        os.kill(keeper.pid, signal.SIGSTOP)
+        # This one sends its request long before the other has given up.
+        change = subprocess.Popen([APIKEY, "-c", box.conf, "create", "--owner", "acme"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        began = time.monotonic()
+        done = box.tool("list", check=3)
+        assert 9 < time.monotonic() - began < 20
+        assert "does not answer" in done.stderr and "restart apikeyd" in done.stderr and "changed" not in done.stderr and done.stderr.count("\n") == 1
+        assert change.poll() is None
+    finally:
+        keeper.kill()
+        keeper.wait()
+    out, complaint = change.communicate(timeout=20)
+    assert change.returncode == 3 and out == "" and complaint.count("\n") == 1
+    assert "whether anything was changed is unknown" in complaint and "apikey show, list and audit tell" in complaint
 
 
 def test_a_key_into_a_pipe_that_nobody_reads_is_revoked(box):
