@@ -13,7 +13,10 @@
 #include "base/text.h"
 #include "core/plan.h"
 
-/* "minute 100/60s, day 1000/1d", with what is only tried out marked. */
+/*
+ * "minute 100/60s, day 1000/1d", with what is only tried out marked.  Without limits a plan is one
+ * that somebody made so, or the one that is there without being made.
+ */
 static void
 describe_limits(const cJSON *plan, char *buf, size_t cap)
 {
@@ -22,7 +25,9 @@ describe_limits(const cJSON *plan, char *buf, size_t cap)
 	size_t at = 0;
 	int len;
 
-	buf[0] = '\0';
+	(void)snprintf(buf, cap, "%s",
+	    cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(plan, "builtin")) ? "no limits, built in"
+									    : "none");
 	cJSON_ArrayForEach(limit, cJSON_GetObjectItemCaseSensitive(plan, "limits"))
 	{
 		len = snprintf(buf + at, cap - at, "%s%s %s/%s%s", at == 0 ? "" : ", ",
@@ -44,7 +49,7 @@ plan_row(const struct tool *t, struct table *table, const cJSON *plan)
 	table_add(table, tool_text(plan, "name", buf), TERM_PLAIN);
 	table_add(table, tool_text(plan, "per", buf), TERM_PLAIN);
 	describe_limits(plan, limits, sizeof(limits));
-	table_add(table, limits[0] == '\0' ? "none" : limits, TERM_PLAIN);
+	table_add(table, limits, TERM_PLAIN);
 	table_add(table, tool_text(plan, "keys", buf), TERM_PLAIN);
 	tool_relative(t, plan, "changed", when);
 	table_add(table, when, TERM_PLAIN);
@@ -59,7 +64,7 @@ print_plan(const struct tool *t, const cJSON *plan, struct err *e)
 	tool_field(f, "name", tool_text(plan, "name", buf), TERM_PLAIN);
 	tool_field(f, "per", tool_text(plan, "per", buf), TERM_PLAIN);
 	describe_limits(plan, limits, sizeof(limits));
-	tool_field(f, "limits", limits[0] == '\0' ? "none" : limits, TERM_PLAIN);
+	tool_field(f, "limits", limits, TERM_PLAIN);
 	tool_field(f, "keys", tool_text(plan, "keys", buf), TERM_PLAIN);
 	tool_exact(t, plan, "created", when);
 	tool_field(f, "created", when, TERM_PLAIN);
