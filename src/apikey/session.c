@@ -124,7 +124,10 @@ read_reply(struct span text, struct err *e)
 	return result;
 }
 
-/* Say what to do about the answer that did not come. */
+/*
+ * Say what to do about the answer that did not come.  What wire_call says behind a semicolon is
+ * about changes.
+ */
 static void
 explain_silence(const struct session *s, enum session_kind kind, struct err *e)
 {
@@ -137,7 +140,8 @@ explain_silence(const struct session *s, enum session_kind kind, struct err *e)
 		    e, why.code, "%s; apikey show, list and audit tell what is there", why.msg);
 	else if (s->pid == 0)
 		(void)err_set(e, why.code,
-		    "the keeper does not answer: is it stopped? Try again, or restart apikeyd");
+		    "%.*s: is it stopped, or of another version? Try again, or restart apikeyd",
+		    (int)strcspn(why.msg, ";"), why.msg);
 	else
 		(void)err_set(e, why.code,
 		    "the store in %s does not answer; look for its errors in syslog",
