@@ -112,12 +112,14 @@ write_error(const struct err *why, struct wbuf *reply)
 static void
 answer(struct alone *a, struct span request, const struct err *open_error, struct wbuf *reply)
 {
+	uint64_t free_bytes;
 	struct ops ops = {.store = a->store,
 	    .decide = a->decide,
 	    .peppers = &a->peppers,
 	    .config = a->config,
 	    .times = times_now,
-	    .cookie = a};
+	    .cookie = a,
+	    .low_space = store_space(a->store, &free_bytes, NULL) == 0};
 	struct ops_peer peer = {.uid = a->asker, .pid = getpid(), .may_admin = 1};
 	struct err e = {0};
 	int changed = 0;
