@@ -149,7 +149,7 @@ def test_a_keeper_that_cannot_start_is_tried_again(daemon):
     os.kill(daemon.keeper_pid(), signal.SIGKILL)
     assert daemon.ask(key).status == 503
     wait_until(lambda: "restart_in_ms=199" in daemon.log(), "the pause has grown")
-    assert f"there is no pepper file {peppers}" in daemon.log()
+    assert f"the pepper file {peppers} is gone" in daemon.log()
     done = daemon.tool("list", check=3)
     assert peppers in done.stderr
     os.rename(peppers + ".away", peppers)
