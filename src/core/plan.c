@@ -137,6 +137,13 @@ plan_check(const struct plan *p, struct err *e)
 	return 0;
 }
 
+int
+plan_builtin(struct span name, struct plan *p)
+{
+	*p = (struct plan){.name = PLAN_BUILTIN, .per = PLAN_PER_KEY};
+	return span_is(name, PLAN_BUILTIN);
+}
+
 void
 plan_encode(const struct plan *p, struct wbuf *w)
 {

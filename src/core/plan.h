@@ -11,6 +11,7 @@
 #include "base/span.h"
 
 #define PLAN_NAME_MAX 64
+#define PLAN_BUILTIN "default" /* need not be stored: see plan_builtin */
 #define PLAN_LIMITS_MAX 8
 #define LIMIT_NAME_MAX 32
 #define LIMIT_UNITS_MAX UINT64_C(1000000000)
@@ -42,7 +43,12 @@ int plan_limit_parse(const char *, struct plan_limit *, struct err *)
 /* Everything that must hold of a plan before it is stored (names, bounds, no name twice). */
 int plan_check(const struct plan *, struct err *) __attribute__((warn_unused_result));
 
-/* The record (first byte: version).  Decoding refuses unknown versions, trailing bytes and whatever plan_check refuses. */
+/* Is this the name of the built-in plan?  1, and the plan: no limits, per key.  0.  Stored, another
+ * takes its place. */
+int plan_builtin(struct span name, struct plan *) __attribute__((warn_unused_result));
+
+/* The record (first byte: version).  Decoding refuses unknown versions, trailing bytes and whatever
+ * plan_check refuses. */
 void plan_encode(const struct plan *, struct wbuf *);
 int plan_decode(struct span, struct plan *, struct err *) __attribute__((warn_unused_result));
 

@@ -60,7 +60,7 @@ decide_new(struct store *store, struct peppers *peppers, const char *key_prefix,
 	d->store = store;
 	d->peppers = peppers;
 	d->writable = 1;
-	if (decide_configure(d, key_prefix, "default", e) != 0 ||
+	if (decide_configure(d, key_prefix, PLAN_BUILTIN, e) != 0 ||
 	    (d->plans = limits_plans_new(e)) == NULL ||
 	    (d->recent = recent_new(RECENT_MAX, e)) == NULL)
 		decide_free(&d);
@@ -165,6 +165,12 @@ facts_of(const struct wire_check *c, struct rules_request *q)
 	    .needed_scopes = c->needed_scopes};
 }
 
+static struct span
+plan_name(const struct decide *d, const struct keyrec *rec)
+{
+	return rec->plan.len > 0 ? rec->plan : span_of(d->default_plan);
+}
+
 /* Who the key is, for the answer. */
 static void
 identify(struct decide *d, struct wire_answer *a)
@@ -180,7 +186,7 @@ identify(struct decide *d, struct wire_answer *a)
 	}
 	a->id = span_of(rec->id);
 	a->owner = rec->owner;
-	a->plan = rec->plan.len > 0 ? rec->plan : span_of(d->default_plan);
+	a->plan = plan_name(d, rec);
 	a->scopes = wbuf_view(&w);
 	a->meta = rec->meta;
 }
@@ -284,7 +290,7 @@ pass_limits(struct decide *d, const struct wire_check *c, const struct decide_ti
 	int rc;
 
 	*verdict = VERDICT_UNAVAILABLE;
-	if ((rc = limits_plan(d->plans, d->store, d->key.rec.plan, d->default_plan, &plan, e)) <= 0)
+	if ((rc = limits_plan(d->plans, d->store, plan_name(d, &d->key.rec), &plan, e)) <= 0)
 		return rc;
 	if (plan->nlimits == 0) {
 		*verdict = VERDICT_OK;
@@ -486,7 +492,7 @@ explain_limits(struct decide *d, const struct wire_check *c, const struct decide
     struct wire_answer *a, const struct explain *x, struct err *e)
 {
 	const struct plan *plan;
-	int rc = limits_plan(d->plans, d->store, d->key.rec.plan, d->default_plan, &plan, e);
+	int rc = limits_plan(d->plans, d->store, plan_name(d, &d->key.rec), &plan, e);
 
 	if (rc == 0)
 		x->trace(x->cookie, "plan", 0,
@@ -583,7 +589,7 @@ decide_usage(struct decide *d, const struct keyrec *rec, const struct decide_tim
 	int rc;
 
 	*out = (struct decide_usage){0};
-	rc = limits_plan(d->plans, d->store, rec->plan, d->default_plan, &plan, e);
+	rc = limits_plan(d->plans, d->store, plan_name(d, rec), &plan, e);
 	if (rc <= 0)
 		return rc;
 	if (limits_look(d->store, rec, plan, 0, t->steady_us, &d->look, e) != 0)

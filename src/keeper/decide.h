@@ -20,9 +20,9 @@ struct decide; /* peppers, store, plan cache, recent request ids; owns none of t
 struct decide *decide_new(struct store *, struct peppers *, const char *key_prefix, struct err *);
 void decide_free(struct decide **);
 /*
- * The settings that matter here: a plan of the name ${default_plan} that is not stored has no
- * limits ("default" until told otherwise).  Cheap when nothing changed.  0; -1 when a name is too
- * long, and then nothing is changed.
+ * The settings that matter here: a key without a plan has ${default_plan} (PLAN_BUILTIN until told
+ * otherwise).  Cheap when nothing changed.  0; -1 when a name is too long, and then nothing is
+ * changed.
  */
 int decide_configure(struct decide *, const char *key_prefix, const char *default_plan,
     struct err *) __attribute__((warn_unused_result));

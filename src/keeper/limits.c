@@ -7,7 +7,8 @@
  *
  * Invariants: nothing is written while looking, so that a request which one limit refuses is
  * recorded in none; a take writes every limit of the plan, dry runs too; a key that names a plan
- * which is not there gets no limits to pass (the caller denies), never the freedom of having none.
+ * which is neither stored nor built in gets no limits to pass (the caller denies), never the
+ * freedom of having none.
  */
 
 #include <stdlib.h>
@@ -67,25 +68,20 @@ slot_of(struct limits_plans *p, struct span name)
 
 /* Fill a slot from the store; 0 or -1. */
 static int
-slot_load(
-    struct slot *s, struct store *store, struct span name, const char *default_plan, struct err *e)
+slot_load(struct slot *s, struct store *store, struct span name, struct err *e)
 {
 	int rc;
 
 	s->state = SLOT_EMPTY;
 	if ((rc = store_plan_get(store, name, &s->plan, e)) < 0)
 		return -1;
-	if (rc == 1) {
+	if (rc == 1 || plan_builtin(name, &s->plan)) {
 		s->state = SLOT_PLAN;
 		return 0;
 	}
 	s->plan = (struct plan){0};
 	if (span_copy(s->plan.name, sizeof(s->plan.name), name) != 0)
 		return err_set(e, ERR_CORRUPT, "a key names a plan that cannot be");
-	if (span_is(name, default_plan)) {
-		s->state = SLOT_PLAN;
-		return 0;
-	}
 	/* Here and not for every check: a plan that is missing would fill the log. */
 	log_event(
 	    LOG_LVL_ERROR, "plan_missing", "plan", s->plan.name, "mend", "apikey plan set", NULL);
@@ -94,17 +90,15 @@ slot_load(
 }
 
 int
-limits_plan(struct limits_plans *p, struct store *store, struct span name, const char *default_plan,
-    const struct plan **plan, struct err *e)
+limits_plan(struct limits_plans *p, struct store *store, struct span name, const struct plan **plan,
+    struct err *e)
 {
 	struct slot *s;
 
 	*plan = NULL;
-	if (name.len == 0)
-		name = span_of(default_plan);
 	s = slot_of(p, name);
 	if (s->state == SLOT_EMPTY || !span_is(name, s->plan.name)) {
-		if (slot_load(s, store, name, default_plan, e) != 0)
+		if (slot_load(s, store, name, e) != 0)
 			return -1;
 	}
 	if (s->state == SLOT_MISSING)

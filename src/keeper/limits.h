@@ -36,10 +36,10 @@ void limits_plans_forget(struct limits_plans *);
 
 /*
  * The plan of this name: 1 and *plan, valid until another one is asked for; 0 when there is none
- * (logged once); -1.  ${default_plan} that is not stored has no limits.
+ * (logged once); -1.
  */
-int limits_plan(struct limits_plans *, struct store *, struct span name, const char *default_plan,
-    const struct plan **plan, struct err *) __attribute__((warn_unused_result));
+int limits_plan(struct limits_plans *, struct store *, struct span name, const struct plan **plan,
+    struct err *) __attribute__((warn_unused_result));
 
 /* Look at every limit of the plan; stores nothing.  0 or -1. */
 int limits_look(struct store *, const struct keyrec *, const struct plan *, uint32_t cost,

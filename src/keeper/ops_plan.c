@@ -6,7 +6,8 @@
  * Run by ops.c; set and remove inside a batch.  The logs of limits are not touched: they follow a
  * plan's new figures by themselves.
  *
- * Invariant: a plan that keys use cannot be removed.
+ * Invariants: a plan that keys use cannot be removed; the built-in plan is shown like the stored
+ * ones for as long as no plan of its name is stored.
  */
 
 #include "keeper/ops_call.h"
@@ -15,9 +16,9 @@
 
 #define PLAN_JSON_BYTES 2048 /* more than any plan takes */
 
-/* A plan as JSON into ${o}: 0 or -1. */
+/* A plan, stored or built in, as JSON into ${o}: 0 or -1. */
 static int
-plan_json(struct ops_call *c, const struct plan *p, cJSON *o, struct err *e)
+plan_json(struct ops_call *c, const struct plan *p, int builtin, cJSON *o, struct err *e)
 {
 	uint64_t users = 0;
 	cJSON *limits;
@@ -36,13 +37,14 @@ plan_json(struct ops_call *c, const struct plan *p, cJSON *o, struct err *e)
 		cJSON_AddBoolToObject(l, "dry_run", p->limits[i].dry_run);
 		cJSON_AddItemToArray(limits, l);
 	}
+	cJSON_AddBoolToObject(o, "builtin", builtin);
 	json_add_time(o, "created", p->created_us);
 	json_add_time(o, "changed", p->changed_us);
 	cJSON_AddNumberToObject(o, "keys", (double)users);
 	return 0;
 }
 
-/* The plan that "name" names: 1, 0, -1; the name is in ${p} in any case but -1. */
+/* The stored plan that "name" names: 1, 0, -1; the name is in ${p} in any case but -1. */
 static int
 plan_named(struct ops_call *c, struct plan *p, struct err *e)
 {
@@ -136,29 +138,39 @@ ops_plan_set(struct ops_call *c, struct err *e)
 	if (read_plan(c, &p, e) != 0 || store_plan_put(c->ops->store, &p, e) != 0 ||
 	    ops_audit(c, p.name, NULL, e) != 0)
 		return -1;
-	return plan_json(c, &p, c->result, e);
+	return plan_json(c, &p, 0, c->result, e);
 }
 
 int
 ops_plan_show(struct ops_call *c, struct err *e)
 {
-	struct plan p;
+	struct plan p, builtin;
 	int rc = plan_named(c, &p, e);
 
-	if (rc <= 0)
-		return rc < 0 ? -1 : no_such_plan(&p, e);
-	return plan_json(c, &p, c->result, e);
+	if (rc < 0)
+		return -1;
+	if (rc == 1)
+		return plan_json(c, &p, 0, c->result, e);
+	if (plan_builtin(span_of(p.name), &builtin))
+		return plan_json(c, &builtin, 1, c->result, e);
+	return no_such_plan(&p, e);
 }
 
 int
 ops_plan_remove(struct ops_call *c, struct err *e)
 {
+	struct plan p, builtin;
 	uint64_t users = 0;
-	struct plan p;
 	int rc = plan_named(c, &p, e);
 
-	if (rc <= 0)
-		return rc < 0 ? -1 : no_such_plan(&p, e);
+	if (rc < 0)
+		return -1;
+	if (rc == 0 && plan_builtin(span_of(p.name), &builtin))
+		return err_set(e, ERR_CONFLICT,
+		    "the plan \"%s\" is built in; to give it limits: apikey plan set %s", p.name,
+		    p.name);
+	if (rc == 0)
+		return no_such_plan(&p, e);
 	if (store_plan_users(c->ops->store, span_of(p.name), &users, e) != 0)
 		return -1;
 	if (users > 0)
@@ -179,9 +191,42 @@ ops_plan_remove(struct ops_call *c, struct err *e)
 /* The walk only gathers: the store is asked for the users of each plan after it. */
 struct gathering {
 	const char *after;
+	int past_builtin; /* its place in the order of names */
 	size_t n;
-	struct plan plans[OPS_REPLY_BYTES / PLAN_JSON_BYTES];
+	struct {
+		struct plan plan;
+		int builtin;
+	} found[OPS_REPLY_BYTES / PLAN_JSON_BYTES];
 };
+
+/* 0, or 1 when the page is full. */
+static int
+add_found(struct gathering *g, const struct plan *p, int builtin)
+{
+	if (g->after != NULL && strcmp(p->name, g->after) <= 0)
+		return 0;
+	if (g->n == sizeof(g->found) / sizeof(g->found[0]))
+		return 1;
+	g->found[g->n].plan = *p;
+	g->found[g->n++].builtin = builtin;
+	return 0;
+}
+
+/* The built-in plan in its place, before the stored plan ${next}, unless that has its name; NULL:
+ * at the end. */
+static int
+add_builtin(struct gathering *g, const char *next)
+{
+	struct plan builtin;
+	int order = next == NULL ? 1 : strcmp(next, PLAN_BUILTIN);
+
+	if (g->past_builtin || order < 0)
+		return 0;
+	g->past_builtin = 1;
+	if (order == 0 || !plan_builtin(span_of(PLAN_BUILTIN), &builtin))
+		return 0;
+	return add_found(g, &builtin, 1);
+}
 
 static int
 gather(void *cookie, const struct plan *p, struct err *e)
@@ -189,12 +234,7 @@ gather(void *cookie, const struct plan *p, struct err *e)
 	struct gathering *g = cookie;
 
 	(void)e;
-	if (g->after != NULL && strcmp(p->name, g->after) <= 0)
-		return 0;
-	if (g->n == sizeof(g->plans) / sizeof(g->plans[0]))
-		return 1;
-	g->plans[g->n++] = *p;
-	return 0;
+	return add_builtin(g, p->name) || add_found(g, p, 0);
 }
 
 int
@@ -206,16 +246,18 @@ ops_plan_list(struct ops_call *c, struct err *e)
 
 	if (e->code != ERR_NONE || (more = store_plans_walk(c->ops->store, gather, &g, e)) < 0)
 		return -1;
+	if (more == 0)
+		more = add_builtin(&g, NULL);
 	list = cJSON_AddArrayToObject(c->result, "plans");
 	for (size_t i = 0; i < g.n; i++) {
 		cJSON *o = cJSON_CreateObject();
 
 		cJSON_AddItemToArray(list, o);
-		if (plan_json(c, &g.plans[i], o, e) != 0)
+		if (plan_json(c, &g.found[i].plan, g.found[i].builtin, o, e) != 0)
 			return -1;
 	}
 	if (more == 1)
-		cJSON_AddStringToObject(c->result, "next", g.plans[g.n - 1].name);
+		cJSON_AddStringToObject(c->result, "next", g.found[g.n - 1].plan.name);
 	else
 		cJSON_AddNullToObject(c->result, "next");
 	return 0;

@@ -315,29 +315,26 @@ apply_meta(const struct ops_call *c, struct ops_draft *d, struct err *e)
 	return 1;
 }
 
-/* The plan that the record names must be there, but for the default one. */
+/* The plan of the record, or the default one, must be there: no key begins with a plan that denies
+ * it. */
 static int
 check_plan(const struct ops_call *c, struct keyrec *rec, struct err *e)
 {
-	const char *default_plan = c->ops->config->default_plan;
+	const char *from = rec->plan.len == 0 ? " (default_plan in apikeyd.conf names it)" : "";
 	struct plan plan;
 	int rc;
 
 	if (rec->plan.len == 0)
-		rec->plan = span_of(default_plan);
-	if (span_is(rec->plan, default_plan))
-		return 0;
-	if (!given(c, "plan"))
-		return 0;
+		rec->plan = span_of(c->ops->config->default_plan);
 	if (rec->plan.len > KEYREC_PLAN_MAX)
 		return err_set(e, ERR_INPUT, "\"plan\" is longer than %d bytes", KEYREC_PLAN_MAX);
 	if ((rc = store_plan_get(c->ops->store, rec->plan, &plan, e)) < 0)
 		return -1;
-	if (rc == 0)
+	if (rc == 0 && !plan_builtin(rec->plan, &plan))
 		return err_set(e, ERR_NOT_FOUND,
-		    "there is no plan \"%.*s\"; make it with: apikey plan set %.*s --limit "
+		    "there is no plan \"%.*s\"%s; make it with: apikey plan set %.*s --limit "
 		    "NAME=N/WINDOW",
-		    (int)rec->plan.len, rec->plan.p, (int)rec->plan.len, rec->plan.p);
+		    (int)rec->plan.len, rec->plan.p, from, (int)rec->plan.len, rec->plan.p);
 	return 0;
 }
 

@@ -339,13 +339,17 @@ def test_keys_in_the_query_when_they_are_allowed(daemon):
 def test_the_default_plan_can_have_limits(daemon):
     daemon.write_conf(default_plan="starter")
     daemon.start()
+    done = daemon.tool("create", "--owner", "acme", check=1)
+    assert 'no plan "starter" (default_plan' in done.stderr and "apikey plan set starter --limit" in done.stderr
+    daemon.tool("plan", "set", "starter", "--limit", "hour=2/1h", check=0)
     kid, key = daemon.create("acme")
     assert daemon.json("show", kid)["plan"] == "starter"
-    daemon.tool("plan", "set", "starter", "--limit", "hour=2/1h", check=0)
     assert [daemon.ask(key).status for _ in range(3)] == [200, 200, 429]
     daemon.write_conf(default_plan=None)
     daemon.process.send_signal(signal.SIGHUP)
     wait_until(lambda: daemon.json("show", daemon.create("acme")[0])["plan"] == "default", "the setting is in force")
+    assert daemon.json("plan", "show", "default")["builtin"] is True
+    assert "is built in" in daemon.tool("plan", "remove", "default", check=1).stderr
     daemon.tool("plan", "set", "default", "--limit", "hour=1/1h", check=0)
     _, key = daemon.create("acme")
     assert [daemon.ask(key).status for _ in range(2)] == [200, 429]

@@ -233,6 +233,23 @@ kf_on(const char *op, const char *id, const char *members)
 	return request;
 }
 
+/* A plan goes although keys use it, as no operation lets it. */
+static inline int
+kf_drop_in_batch(void *cookie, struct err *e)
+{
+	struct kf *f = cookie;
+
+	return store_plan_del(f->store, span_of("gold"), e);
+}
+
+static inline void
+kf_drop_gold(struct kf *f)
+{
+	if (store_batch(f->store, kf_drop_in_batch, f, &f->e) != 0)
+		fail_msg("%s", f->e.msg);
+	decide_forget_plans(f->decide);
+}
+
 /* ---- checks ---- */
 
 struct kf_batch {

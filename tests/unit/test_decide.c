@@ -232,24 +232,36 @@ owners_share_a_plan_per_owner(void **state)
 	assert_int_equal(kf_verdict(f, &b), VERDICT_OK);
 }
 
-/* A key whose plan is gone is not a key without limits. */
+/* A key whose plan is gone is not a key without limits, not even (once it was) when default_plan
+ * has the same name. */
 static void
 a_missing_plan_denies(void **state)
 {
 	struct kf *f = *state;
-	struct kf_key k = kf_key(f, "");
-	struct wire_check c = kf_check(&k);
+	struct kf_key k, builtin = kf_key(f, "");
+	struct wire_check c;
 	struct wire_answer a;
 
-	assert_int_equal(decide_configure(f->decide, "ak", "other", &f->e), 0);
+	kf_done(f, PLAN("gold", ""));
+	k = kf_key(f, ",\"plan\":\"gold\"");
+	c = kf_check(&k);
+	assert_int_equal(kf_verdict(f, &k), VERDICT_OK);
+	kf_drop_gold(f);
 	for (int i = 0; i < 2; i++) {
+		assert_int_equal(decide_configure(f->decide, "ak", "gold", &f->e), 0);
 		assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_UNAVAILABLE);
 		assert_int_equal(a.id.len, 0);
 	}
 	/* As soon as it is there it counts. */
-	kf_done(f, PLAN("default", ",\"limits\":[" LIMIT("a", "1", "100s") "]"));
+	kf_done(f, PLAN("gold", ",\"limits\":[" LIMIT("a", "1", "100s") "]"));
 	assert_int_equal(kf_verdict(f, &k), VERDICT_OK);
 	assert_int_equal(kf_verdict(f, &k), VERDICT_RATE_LIMITED);
+	/* The built-in plan is there under any default_plan, and a stored one takes its place. */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(kf_verdict(f, &builtin), VERDICT_OK);
+	kf_done(f, PLAN("default", ",\"limits\":[" LIMIT("a", "1", "100s") "]"));
+	assert_int_equal(kf_verdict(f, &builtin), VERDICT_OK);
+	assert_int_equal(kf_verdict(f, &builtin), VERDICT_RATE_LIMITED);
 	assert_int_equal(decide_configure(f->decide, "UP", "x", &f->e), -1);
 	assert_int_equal(
 	    decide_configure(f->decide, "ak",

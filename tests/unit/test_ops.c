@@ -476,8 +476,8 @@ check_explains_each_step(void **state)
 	explains(f, k.key, ",\"ip\":\"10.1.1.1\"", "unavailable",
 	    "form,checksum,lookup,state,address,referrer,application,scopes,limit minute,space!");
 	decide_set_writable(f->decide, 1);
-	k = kf_key(f, "");
-	memcpy(f->default_plan, "changed", 8);
+	k = kf_key(f, ",\"plan\":\"gold\"");
+	kf_drop_gold(f);
 	explains(f, k.key, "", "unavailable",
 	    "form,checksum,lookup,state,address,referrer,application,scopes,plan!");
 	assert_int_equal(f->changed, 0);
@@ -535,6 +535,53 @@ plans_come_and_go(void **state)
 	assert_int_equal(audited(f), 5);
 }
 
+/* A default_plan that nobody made once made keys without limits. */
+static void
+a_key_needs_a_plan_that_is_there(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key k = kf_key(f, "");
+
+	memcpy(f->default_plan, "gold", 5);
+	kf_fails(f, "{\"op\":\"key.create\",\"owner\":\"a\"}", "not_found",
+	    "no plan \"gold\" (default_plan in apikeyd.conf names it); make it with: apikey plan "
+	    "set gold --limit NAME=N/WINDOW");
+	kf_fails(f, kf_on("key.set", k.id, ",\"plan\":null"), "not_found", "default_plan");
+	kf_fails(f, kf_on("key.set", k.id, ",\"plan\":\"gold\""), "not_found",
+	    "no plan \"gold\"; make it with");
+	kf_done(f, kf_on("key.set", k.id, ",\"name\":\"n\",\"plan\":\"default\""));
+	kf_done(f, "{\"op\":\"plan.set\",\"name\":\"gold\"}");
+	k = kf_key(f, "");
+	kf_drop_gold(f);
+	kf_fails(f, kf_on("key.set", k.id, ",\"name\":\"n\""), "not_found", "apikey plan set gold");
+	kf_done(f, kf_on("key.disable", k.id, ""));
+}
+
+static void
+the_built_in_plan_is_shown(void **state)
+{
+	struct kf *f = *state;
+	cJSON *r;
+
+	(void)kf_key(f, "");
+	r = kf_do(f, "{\"op\":\"plan.show\",\"name\":\"default\"}");
+	assert_true(cJSON_PrintPreallocated(r, f->reply, sizeof(f->reply), 0));
+	assert_string_equal(f->reply,
+	    "{\"name\":\"default\",\"per\":\"key\",\"limits\":[],\"builtin\":true,"
+	    "\"created\":null,\"changed\":null,\"keys\":1}");
+	cJSON_Delete(r);
+	kf_fails(f, "{\"op\":\"plan.remove\",\"name\":\"default\"}", "conflict", "is built in");
+	r = kf_do(f, "{\"op\":\"plan.set\",\"name\":\"default\"" LIMITS("5") "}");
+	assert_false(json_bool(r, "builtin", 1, NULL));
+	assert_string_equal(str(r, "created"), "2027-01-15T08:00:00Z");
+	cJSON_Delete(r);
+	r = kf_do(f, "{\"op\":\"plan.show\",\"name\":\"default\"}");
+	assert_false(json_bool(r, "builtin", 1, NULL));
+	assert_int_equal(count(r, "limits"), 1);
+	cJSON_Delete(r);
+	kf_fails(f, "{\"op\":\"plan.remove\",\"name\":\"default\"}", "conflict", "1 keys use");
+}
+
 static void
 bad_plans_are_refused(void **state)
 {
@@ -581,29 +628,66 @@ bad_plans_are_refused(void **state)
 }
 
 static void
+make_plans(struct kf *f, char letter, int from, int to)
+{
+	char request[128];
+
+	for (int i = from; i < to; i++) {
+		(void)snprintf(request, sizeof(request),
+		    "{\"op\":\"plan.set\",\"name\":\"%c%02d\"}", letter, i);
+		kf_done(f, request);
+	}
+}
+
+/* All pages: every plan once and in order, and one of them the default plan, built in or not. */
+static void
+pages_hold(struct kf *f, int plans, int builtin)
+{
+	char request[128] = "{\"op\":\"plan.list\"}", last[PLAN_NAME_MAX + 1] = "";
+	int seen = 0, defaults = 0, more = 1;
+
+	while (more) {
+		cJSON *r = kf_do(f, request);
+		int n = count(r, "plans");
+
+		assert_true(n > 0);
+		for (int i = 0; i < n; i++) {
+			const cJSON *p = item(r, "plans", i);
+			int is_default = strcmp(str(p, "name"), PLAN_BUILTIN) == 0;
+
+			assert_true(strcmp(last, str(p, "name")) < 0);
+			assert_int_equal(span_copy(last, sizeof(last), span_of(str(p, "name"))), 0);
+			assert_int_equal(json_bool(p, "builtin", -1, NULL), is_default && builtin);
+			defaults += is_default;
+		}
+		seen += n;
+		more = !cJSON_IsNull(cJSON_GetObjectItem(r, "next"));
+		if (more)
+			assert_string_equal(str(r, "next"), last);
+		(void)snprintf(
+		    request, sizeof(request), "{\"op\":\"plan.list\",\"after\":\"%s\"}", last);
+		cJSON_Delete(r);
+	}
+	assert_int_equal(defaults, 1);
+	assert_int_equal(seen, plans);
+}
+
+/* The built-in plan in front of, at, and behind every end of a page. */
+static void
 plan_lists_page(void **state)
 {
 	struct kf *f = *state;
-	char request[128];
-	int n;
-	cJSON *r;
+	int n = 0;
 
-	for (int i = 0; i < 60; i++) {
-		(void)snprintf(
-		    request, sizeof(request), "{\"op\":\"plan.set\",\"name\":\"p%02d\"}", i);
-		kf_done(f, request);
+	pages_hold(f, 1, 1);
+	for (; n < 52; n++) {
+		make_plans(f, 'a', n, n + 1);
+		pages_hold(f, n + 2, 1);
 	}
-	r = kf_do(f, "{\"op\":\"plan.list\"}");
-	n = count(r, "plans");
-	assert_true(n > 0 && n < 60);
-	assert_string_equal(str(r, "next"), str(item(r, "plans", n - 1), "name"));
-	(void)snprintf(
-	    request, sizeof(request), "{\"op\":\"plan.list\",\"after\":\"%s\"}", str(r, "next"));
-	cJSON_Delete(r);
-	r = kf_do(f, request);
-	assert_int_equal(n + count(r, "plans"), 60);
-	assert_true(cJSON_IsNull(cJSON_GetObjectItem(r, "next")));
-	cJSON_Delete(r);
+	make_plans(f, 'p', 0, 60);
+	pages_hold(f, n + 61, 1);
+	kf_done(f, "{\"op\":\"plan.set\",\"name\":\"default\"}");
+	pages_hold(f, n + 61, 0);
 	kf_fails(f, "{\"op\":\"plan.list\",\"after\":1}", "input", "\"after\"");
 }
 
@@ -726,6 +810,8 @@ main(void)
 	    T(check_explains_each_step),
 	    T(check_takes_only_what_it_can),
 	    T(plans_come_and_go),
+	    T(a_key_needs_a_plan_that_is_there),
+	    T(the_built_in_plan_is_shown),
 	    T(bad_plans_are_refused),
 	    T(plan_lists_page),
 	    T(peppers_are_counted_and_reloaded),

@@ -307,6 +307,25 @@ cut_and_damaged_records(void **unused)
 	assert_true(decoded > n); /* other names and numbers are as good */
 }
 
+/* Only the built-in plan's very name names it. */
+static void
+one_plan_is_built_in(void **state)
+{
+	static const char *const others[] = {"", "Default", "default2", "defaul", "gold"};
+	struct plan p;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(plan_builtin(span_of("default"), &p), 1);
+	assert_string_equal(p.name, "default");
+	assert_int_equal(p.per, PLAN_PER_KEY);
+	assert_int_equal(p.nlimits, 0);
+	assert_int_equal(p.created_us, 0);
+	assert_int_equal(plan_check(&p, &e), 0);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_int_equal(plan_builtin(span_of(others[i]), &p), 0);
+}
+
 int
 main(void)
 {
@@ -318,6 +337,7 @@ main(void)
 	    cmocka_unit_test(what_must_hold),
 	    cmocka_unit_test(versions),
 	    cmocka_unit_test(cut_and_damaged_records),
+	    cmocka_unit_test(one_plan_is_built_in),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
