@@ -118,8 +118,7 @@ answer(struct alone *a, struct span request, const struct err *open_error, struc
 	    .peppers = &a->peppers,
 	    .config = a->config,
 	    .times = times_now,
-	    .cookie = a,
-	    .low_space = store_space(a->store, &free_bytes, NULL) == 0};
+	    .cookie = a};
 	struct ops_peer peer = {.uid = a->asker, .pid = getpid(), .may_admin = 1};
 	struct err e = {0};
 	int changed = 0;
@@ -128,6 +127,7 @@ answer(struct alone *a, struct span request, const struct err *open_error, struc
 		write_error(open_error, reply);
 		return;
 	}
+	ops.low_space = store_space(a->store, &free_bytes, NULL) == 0;
 	ops_run(&ops, &peer, request, reply, &changed);
 	if (changed && store_flush(a->store, &e) == -1) {
 		wbuf_reset(reply);
