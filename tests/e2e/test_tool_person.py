@@ -147,6 +147,8 @@ def test_human_output(box):
     assert re.search(r"^engine +Berkeley DB", box.tool("db", "stat", check=0).stdout, re.M)
     box.tool("plan", "set", "free", "--no-limits", check=0)
     assert re.search(r"^limits +none", box.tool("plan", "show", "free", check=0).stdout, re.M)
+    assert re.search(r"^limits +no limits, built in$", box.tool("plan", "show", "default", check=0).stdout, re.M)
+    assert re.search(r"^default +key +no limits, built in ", box.tool("plan", "list", check=0).stdout, re.M)
     box.tool("plan", "set", "idle", "--limit", "a=1/1s", check=0)
     assert "plan idle is removed" in box.tool("plan", "remove", "idle", check=0).stdout
     box.tool("set", kid, check=2)
