@@ -27,6 +27,7 @@ class Contestant:
     keys: str = "many"
     refused: bool = False
     quick: bool = False
+    paced: bool = False  # also measured at half of T's load
     warm_up: int = 1     # seconds; just-in-time compilers need more
 
 
@@ -34,17 +35,17 @@ YARDSTICK = "T"
 OURS = "apikeyd"
 
 CONTESTANTS = [
-    Contestant("T", "**T**: empty libfcgi responder, 4 processes, no keep-alive", "trivial", "ONCE", quick=True),
+    Contestant("T", "**T**: empty libfcgi responder, 4 processes, no keep-alive", "trivial", "ONCE", quick=True, paced=True),
     Contestant("T-keep", "the same, 32 processes, keep-alive", "trivial", "KEEP"),
-    Contestant("apikeyd", "**apikeyd**, keep-alive, 1000 keys", "apikeyd", "KEEP", quick=True),
+    Contestant("apikeyd", "**apikeyd**, keep-alive, 1000 keys", "apikeyd", "KEEP", quick=True, paced=True),
     Contestant("apikeyd-once", "apikeyd, no keep-alive", "apikeyd", "ONCE", quick=True),
     Contestant("apikeyd-429", "apikeyd, all refused with 429", "apikeyd", "KEEP", "spent", refused=True, quick=True),
     Contestant("apikeyd-hot", "apikeyd, one hot key", "apikeyd", "KEEP", "one", quick=True),
     Contestant("apikeyd-auth", "apikeyd under auth_request", "apikeyd", "AUTH"),
-    Contestant("lua-redis", "nginx + Lua + Redis, sliding log in one EVALSHA", "lua-redis"),
+    Contestant("lua-redis", "nginx + Lua + Redis, sliding log in one EVALSHA", "lua-redis", paced=True),
     Contestant("fastify", "fastify + @fastify/rate-limit + Redis", "fastify", warm_up=8),
     Contestant("flask", "Flask + Redis INCR/EXPIRE, gunicorn, 2 workers", "flask", warm_up=2),
-    Contestant("lua-dict", "nginx + Lua shared dict (fixed window, in memory)", "lua-dict"),
+    Contestant("lua-dict", "nginx + Lua shared dict (fixed window, in memory)", "lua-dict", paced=True),
     Contestant("limit-req", "nginx limit_req + map of static keys (in memory)", "limit-req"),
 ]
 

@@ -59,7 +59,21 @@ def table(rows):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def markdown(contestants, results, facts):
+def paced_table(contestants, paced, rate):
+    rows = [[f"{rate:,.0f} req/s, half of T's load", "p50 ms", "p99 ms", "p99 - T's", "p99.9 ms"]]
+    for c in contestants:
+        if c.name in paced:
+            rows.append([c.title, *(f"{median(paced[c.name], what):.2f}" for what in ("p50_ms", "p99_ms")),
+                         f"{behind_yardstick(paced, c.name):+.2f}", f"{median(paced[c.name], 'p999_ms'):.2f}"])
+    return table(rows)
+
+
+def behind_yardstick(paced, name):
+    """Milliseconds of p99 beyond T's: median over the rounds of the difference within a round."""
+    return statistics.median(a.p99_ms - b.p99_ms for a, b in zip(paced[name], paced[YARDSTICK]))
+
+
+def markdown(contestants, results, paced, rate, facts):
     rows = [["behind nginx", "req/s", "/ T", "CPU us/req", "/ T", "p50 ms", "p99 ms", "spread"]]
     for c in contestants:
         samples = results[c.name]
@@ -71,26 +85,31 @@ def markdown(contestants, results, facts):
     for title, name, what, other, goal in RATIOS:
         if name in results and other in results:
             figures.append([title, f"{ratio(results, name, what, other):.2f}", goal])
+    if OURS in paced and YARDSTICK in paced:
+        figures.append(["p99 at half of T's load, minus T's own, ms", f"{behind_yardstick(paced, OURS):.2f}", "<= 0.3"])
     text = "\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n\n" + table(rows) + "\n"
+    if paced:
+        text += "\n" + paced_table(contestants, paced, rate) + "\n"
     return text + ("\n" + table(figures) + "\n" if len(figures) > 1 else "")
 
 
 # ---- chart ----
 
-ROW, BAR, LABELS, PANEL, TOP = 30, 18, 400, 260, 60
+ROW, BAR, LABELS, PANEL, TOP = 30, 18, 360, 280, 60
 COLOURS = {"ours": "#1d6f5c", "yardstick": "#c0772a", "other": "#8a94a3"}
 
 
 def bars(contestants, results, what, left, title, form):
-    widest = max(median(results[c.name], what) for c in contestants)
+    values = sorted(median(results[c.name], what) for c in contestants)
+    widest = min(values[-1], 4 * statistics.median(values))  # one that is far out would make the others unreadable: it is cut
     yield f'<text x="{left}" y="{TOP - 14}" class="head">{html.escape(title)}</text>'
     for i, c in enumerate(contestants):
         value = median(results[c.name], what)
         colour = COLOURS["ours" if c.stack == OURS else "yardstick" if c.stack == "trivial" else "other"]
         y = TOP + i * ROW
-        width = max(1, value / widest * (PANEL - 70))
+        width = max(1, min(value, widest) / widest * (PANEL - 80))
         yield f'<rect x="{left}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{colour}"/>'
-        yield f'<text x="{left + width + 6:.1f}" y="{y + 13}">{form.format(value)}</text>'
+        yield f'<text x="{left + width + 6:.1f}" y="{y + 13}">{"» " if value > widest else ""}{form.format(value)}</text>'
 
 
 def svg(contestants, results, facts):
@@ -102,6 +121,6 @@ def svg(contestants, results, facts):
     for i, c in enumerate(contestants):
         out.append(f'<text x="{LABELS - 12}" y="{TOP + i * ROW + 13}" text-anchor="end">{html.escape(c.title.replace("**", ""))}</text>')
     out += bars(contestants, results, "rate", LABELS, "requests/s (more is better)", "{:,.0f}")
-    out += bars(contestants, results, "cpu_us", LABELS + PANEL + 10, "CPU us/request, all servers (less is better)", "{:.1f}")
+    out += bars(contestants, results, "cpu_us", LABELS + PANEL + 10, "CPU us/request (less is better)", "{:.1f}")
     out.append(f'<text x="12" y="{height - 12}" class="small">{html.escape(facts["machine"] + "; commit " + facts["commit"])}</text>')
     return "\n".join(out) + "\n</svg>\n"
