@@ -114,12 +114,24 @@ env_configure(struct store *s, uint64_t cache_bytes)
 }
 
 /*
- * Recovery failed.  For lack of space it heals when there is some; else a restart would only come
- * to the same point.  Berkeley DB tells the cause of a panic in some places only, so the disk is
- * asked, too.
+ * What Berkeley DB answers to bytes that it did not write.  DB_OLD_VERSION: a version number is
+ * among them.  -1: a checksum of the log, in 5.3.
  */
 static int
-recovery_fail(struct store *s, int ret, struct err *e)
+is_damage(int ret)
+{
+	return ret == EINVAL || ret == DB_RUNRECOVERY || ret == DB_CHKSUM_FAIL ||
+	       ret == DB_PAGE_NOTFOUND || ret == DB_VERIFY_BAD || ret == DB_OLD_VERSION ||
+	       ret == -1;
+}
+
+/*
+ * Recovery or (${file}) opening a database failed.  For lack of space it heals when there is some;
+ * damage does not: a restart would only come to the same point.  Berkeley DB tells the cause of a
+ * panic in some places only, so the disk is asked, too.
+ */
+static int
+open_fail(struct store *s, const char *file, int ret, struct err *e)
 {
 	int cause = atomic_exchange(&s->panicked, 0);
 	uint64_t free_bytes;
@@ -128,10 +140,15 @@ recovery_fail(struct store *s, int ret, struct err *e)
 		ret = cause;
 	if (ret == DB_RUNRECOVERY && store_space(s, &free_bytes, e) >= 0 && free_bytes < FULL_BYTES)
 		ret = ENOSPC;
-	if (ret != DB_RUNRECOVERY)
-		return store_fail(s, ret, "recovering", e);
+	if (!is_damage(ret))
+		return store_fail(s, ret, file == NULL ? "recovering" : file, e);
+	if (file != NULL)
+		return err_set(e, ERR_CORRUPT, "%s/%s: damaged (%s): restore a backup", s->dir,
+		    file, db_strerror(ret));
 	return err_set(e, ERR_CORRUPT,
-	    "%s: the store cannot be recovered (see the log): restore a backup", s->dir);
+	    "%s: the store cannot be recovered, a database or the log is damaged (%s; the log says "
+	    "more): restore a backup",
+	    s->dir, db_strerror(ret));
 }
 
 static int
@@ -149,7 +166,7 @@ env_open(struct store *s, uint64_t cache_bytes, struct err *e)
 	if ((ret = env_configure(s, cache_bytes)) != 0)
 		return store_fail(s, ret, "setting up Berkeley DB", e);
 	if ((ret = s->env->open(s->env, s->dir, flags, FILE_MODE)) != 0)
-		return recovery_fail(s, ret, e);
+		return open_fail(s, NULL, ret, e);
 	return 0;
 }
 
@@ -166,10 +183,8 @@ db_open(struct store *s, enum store_db which, struct err *e)
 	if ((ret = db->set_flags(db, DB_CHKSUM)) != 0 ||
 	    (ret = db->set_pagesize(db, spec->page_bytes)) != 0 ||
 	    (ret = db->open(db, NULL, spec->file, NULL, spec->type,
-		 DB_CREATE | DB_AUTO_COMMIT | DB_THREAD, FILE_MODE)) != 0) {
-		store_fail(s, ret, "opening a database", e);
-		return err_wrap(e, "%s", spec->file);
-	}
+		 DB_CREATE | DB_AUTO_COMMIT | DB_THREAD, FILE_MODE)) != 0)
+		return open_fail(s, spec->file, ret, e);
 	return 0;
 }
 

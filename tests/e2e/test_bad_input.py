@@ -210,23 +210,26 @@ def test_the_keepers_socket(shared, good, scale):
                 pass
 
 
-def test_a_store_of_garbage(directory):
+@pytest.mark.parametrize("names", [["keys.db"], ["ids.db"], ["meta.db"], None])
+def test_a_store_of_garbage(directory, names):
+    """Once the daemon ended with 1 and "Invalid argument"."""
     d = Daemon(directory / "d")
-    kid, _ = (d.pepper(), d.create("acme"))[1]
+    d.pepper()
+    d.create("acme")
     state = directory / "d" / "state"
-    for name in os.listdir(state):
+    for name in names or [n for n in os.listdir(state) if n.endswith(".db")]:
         path = state / name
-        if path.suffix == ".db" or name.startswith("keys"):
-            data = bytearray(path.read_bytes())
-            for i in range(0, len(data), 97):
-                data[i] ^= 0x5a
-            path.write_bytes(data)
-    done = d.tool("list")
-    assert done.returncode in (1, 3) and done.stderr.startswith("apikey: ") and "Traceback" not in done.stderr
+        data = bytearray(path.read_bytes())
+        for i in range(0, len(data), 97):
+            data[i] ^= 0x5a
+        path.write_bytes(data)
+    named = str(state / names[0]) if names else str(state)
+    done = d.tool("list", check=3)
+    assert done.stderr.startswith("apikey: ") and named in done.stderr and "restore a backup" in done.stderr
     d.start(wait=False)
-    assert d.process.wait(30) != 0
+    assert d.process.wait(30) == 3
     d.process = None
-    assert d.log()
+    assert named in d.log() and "restore a backup" in d.log()
 
 
 def test_a_store_directory_that_others_may_read(directory):

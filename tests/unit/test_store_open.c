@@ -397,6 +397,23 @@ scribble(struct fixture *f, const char *file, off_t from, size_t n)
 	close(fd);
 }
 
+/* With the mode of what is there, or private. */
+static void
+copy_file(const char *from, const char *to)
+{
+	char buf[4096];
+	int in, out;
+	ssize_t n;
+
+	assert_true((in = open(from, O_RDONLY)) >= 0);
+	assert_true((out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600)) >= 0);
+	while ((n = read(in, buf, sizeof(buf))) > 0)
+		assert_int_equal(write(out, buf, (size_t)n), n);
+	assert_int_equal(n, 0);
+	close(in);
+	close(out);
+}
+
 static void
 test_a_damaged_page_stops_the_store_cleanly(void **state)
 {
@@ -425,19 +442,40 @@ test_a_damaged_page_stops_the_store_cleanly(void **state)
 	assert_int_equal(store_flush(f->s, &f->e), -1);
 }
 
+/* Each once was an error of the system, "Invalid argument", which named no mend. */
 static void
 test_a_damaged_file_is_refused(void **state)
 {
+	static const struct {
+		const char *file, *named;
+		off_t from;
+		size_t n;
+	} cases[] = {
+	    {"meta.db", "store/meta.db: damaged", 100, 16},
+	    {"keys.db", "store/keys.db: damaged", 100, 16},
+	    {"ids.db", "store/ids.db: damaged", 0, 512},
+	    {"audit.db", "store/audit.db: damaged", 0, 4096},
+	    {"log.0000000001", "cannot be recovered", 0, 4096},
+	};
 	struct fixture *f = *state;
+	char file[400], kept[400];
 
 	fixture_open(f);
 	key_put(f, 1);
 	store_close(&f->s);
-	scribble(f, "ids.db", 0, 512);
-	assert_null(fixture_try(f));
-	assert_true(
-	    f->e.code == ERR_CORRUPT || f->e.code == ERR_SYSTEM || f->e.code == ERR_UNAVAILABLE);
-	assert_non_null(strstr(f->e.msg, f->dir));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_true(snprintf(file, sizeof(file), "%s/%s", f->dir, cases[i].file) > 0);
+		assert_true(snprintf(kept, sizeof(kept), "%s/kept", f->top) > 0);
+		copy_file(file, kept);
+		scribble(f, cases[i].file, cases[i].from, cases[i].n);
+		assert_null(fixture_try(f));
+		assert_error(f, ERR_CORRUPT, cases[i].named);
+		assert_non_null(strstr(f->e.msg, f->dir));
+		assert_non_null(strstr(f->e.msg, "restore a backup"));
+		copy_file(kept, file);
+	}
+	fixture_open(f);
+	assert_int_equal(key_there(f, 1), 1);
 }
 
 /* Every public verb, on a store that has stopped. */
