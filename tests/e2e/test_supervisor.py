@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from harness.daemon import APIKEY, APIKEYD, Daemon, wait_until
+from harness.daemon import APIKEY, APIKEYD, Daemon, for_everybody, wait_until
 from harness.fcgi import params_for, request_bytes
 
 
@@ -440,9 +440,9 @@ def test_an_ordinary_user_is_told_who_may(directory):
     d = Daemon(directory / "d", user="nobody", group="nogroup")
     d.start().stop()
     somebody = {"user": "daemon", "group": "daemon", "extra_groups": []}
-    done = run(d, "-f", **somebody)
+    done = subprocess.run([for_everybody(APIKEYD, directory), "-c", d.conf, "-f"], capture_output=True, text=True, timeout=60, **somebody)
     assert done.returncode == 1 and "as root or as the service user" in done.stderr
-    done = subprocess.run([APIKEY, "-c", d.conf, "pepper", "add"], capture_output=True, text=True, **somebody)
+    done = subprocess.run([for_everybody(APIKEY, directory), "-c", d.conf, "pepper", "add"], capture_output=True, text=True, **somebody)
     assert done.returncode == 3 and "root or the user nobody" in done.stderr
 
 

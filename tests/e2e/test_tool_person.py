@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.daemon import APIKEY, APIKEYD, Daemon, wait_until
+from harness.daemon import APIKEY, APIKEYD, Daemon, for_everybody, wait_until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to the service user")
 
@@ -205,7 +205,7 @@ def test_what_root_makes_belongs_to_the_service_user(directory):
     assert oct((directory / "etc").stat().st_mode & 0o7777) == "0o755"
     assert [e["uid"] for e in d.json_lines("audit", "--key", kid)] == [0]
     # Anyone else is told what would help.
-    done = subprocess.run([APIKEY, "-c", d.conf, "list"], user="daemon", group="daemon", extra_groups=[], capture_output=True, text=True)
+    done = subprocess.run([for_everybody(APIKEY, directory), "-c", d.conf, "list"], user="daemon", group="daemon", extra_groups=[], capture_output=True, text=True)
     assert done.returncode == 3 and "root or the user nobody" in done.stderr
 
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import pwd
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -27,6 +28,14 @@ def wait_until(condition, what, seconds=20):
         if time.monotonic() > end:
             raise AssertionError(f"timed out waiting until {what}")
         select.select([], [], [], 0.005)
+
+
+def for_everybody(program, directory):
+    """A copy that other users may run, wherever the build is (a checkout in /root is closed to them)."""
+    path = pathlib.Path(directory) / program.name
+    shutil.copy(program, path)
+    path.chmod(0o755)
+    return path
 
 
 class Daemon:
