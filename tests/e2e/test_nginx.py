@@ -5,9 +5,12 @@ import hashlib
 import json
 import os
 import re
+import socket
+import threading
 
 import pytest
 
+from harness import fcgi
 from harness.backend import Backend
 from harness.daemon import Daemon
 from harness.nginx import Nginx
@@ -212,6 +215,75 @@ def test_internal_redirects_are_counted_once(shared, directory):
         assert reply.status == 200 and reply.body == b"hello"
         assert reply.header("RateLimit").startswith('"hour";r=9;')
         assert nginx.curl("/files/").status == 401
+    finally:
+        nginx.stop()
+        backend.shutdown()
+
+
+class FastcgiBackend:
+    """A FastCGI program that answers with the params it was given, as JSON."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.bind(str(path))
+        self.sock.listen(16)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    @staticmethod
+    def pairs(data):
+        out, at = [], 0
+        while at < len(data):
+            lengths = []
+            for _ in range(2):
+                if data[at] < 128:
+                    lengths.append(data[at])
+                    at += 1
+                else:
+                    lengths.append(int.from_bytes(data[at:at + 4], "big") & 0x7fffffff)
+                    at += 4
+            name, value = data[at:at + lengths[0]], data[at + lengths[0]:at + sum(lengths)]
+            at += sum(lengths)
+            out.append((name.decode(), value.decode("latin-1")))
+        return out
+
+    def serve(self):
+        while True:
+            connection, _ = self.sock.accept()
+            with connection, connection.makefile("rb") as file:
+                params = b""
+                while True:
+                    head = file.read(8)
+                    kind, length, padding = head[1], int.from_bytes(head[4:6], "big"), head[6]
+                    content = file.read(length + padding)[:length]
+                    params += content if kind == fcgi.PARAMS else b""
+                    if kind == fcgi.STDIN and length == 0:
+                        break
+                body = json.dumps(self.pairs(params)).encode()
+                connection.sendall(fcgi.stream(fcgi.STDOUT, b"Content-Type: application/json\r\n\r\n" + body) + fcgi.record(fcgi.END, b"\0" * 8))
+
+
+def test_identity_at_a_fastcgi_backend(shared, key, directory):
+    """fastcgi_pass behind protect.conf: the backend sees who the key is, never what the client claims, never the key."""
+    FastcgiBackend(directory / "api.sock")
+    os.chmod(directory, 0o755)
+    backend = Backend()
+    nginx = Nginx(directory / "n", shared.socket, backend.port, f"""
+        location /php/ {{
+            include apikeyd/protect.conf;
+            fastcgi_param REQUEST_METHOD $request_method;
+            fastcgi_param REQUEST_URI $request_uri;
+            fastcgi_pass unix:{directory}/api.sock;
+        }}""").start()
+    try:
+        forged = [a for name in FORGED for a in ("-H", f"{name}: evil")]
+        for args in ([], forged):
+            reply = nginx.curl("/php/x", *args, key=key[1])
+            assert reply.status == 200
+            seen = reply.json()
+            assert [v for n, v in seen if n == "HTTP_APIKEY_ID"] == [key[0]]
+            assert [v for n, v in seen if n == "HTTP_APIKEY_OWNER"] == ["acme"]
+            assert not [n for n, v in seen if "evil" in v or key[1] in v]
+        assert nginx.curl("/php/x").status == 401
     finally:
         nginx.stop()
         backend.shutdown()
