@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How many checks a second the keeper decides, without sockets: a real store below TMPDIR, real
- *peppers, HMAC, lookup, limits, one commit a batch (WRITE_NOSYNC), on one core.  Prints one line of
- *figures; asserts nothing.
+ * peppers, HMAC, lookup, limits, one commit a batch (WRITE_NOSYNC), on one core.  Prints one line
+ * of figures; compiled by `make tests/bench/decide`.
  *
- *	tests/bench/decide [-k KEYS] [-l LIMITS] [-n UNITS] [-b BATCH] [-c CHECKS]
+ *	build/tests/bench/decide [-k KEYS] [-l LIMITS] [-n UNITS] [-b BATCH] [-c CHECKS]
  *
  * CPU time is what counts on a shared machine; `valgrind --tool=callgrind` counts its instructions.
  */
