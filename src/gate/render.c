@@ -6,8 +6,8 @@
  * The modes differ because web servers do.  nginx's auth_request takes 2xx, 401 and 403 alone and
  * drops the body, so the real status and the problem travel in headers.  X-Accel-Redirect is obeyed
  * with any status, and a Content-Type or Cache-Control beside it would replace the backend's.  An
- * authorizer admits with exactly 200 and passes Variable-* on; what else it sent would reach the
- * client.
+ * authorizer admits with exactly 200 and Variable-*; of its other headers Apache sends all on to
+ * the client and lighttpd none, so the limits are in both.
  *
  * Invariants: a 2xx is begun in the admitted_* functions only; a denial never carries
  * X-Accel-Redirect or anything of the key's owner and plan; every denial carries Apikey-Denied and
@@ -169,6 +169,7 @@ admitted_authorizer(const struct render *r, struct reply *R)
 	reply_header(R, "Variable-REMOTE_USER", r->answer->id);
 	put_identity(r->answer, 1, R);
 	ratelimit_headers(r->answer, r->config->ratelimit_headers, R);
+	ratelimit_variables(r->answer, r->config->ratelimit_headers, R);
 	reply_body(R, NULL, no_body);
 }
 

@@ -14,6 +14,15 @@
 #define SECOND_US INT64_C(1000000)
 #define FIELD_MAX 1024 /* PLAN_LIMITS_MAX items of up to 114 bytes, whatever the figures */
 
+/* The same figures under the names that a client reads, and that an authorizer's server keeps as
+ * variables (it may drop every other header of an answer that admits). */
+static const struct names {
+	const char *policy, *state, *limit, *remaining, *reset;
+} fields = {"RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining",
+    "X-RateLimit-Reset"},
+  variables = {"Variable-APIKEY_RATELIMIT_POLICY", "Variable-APIKEY_RATELIMIT",
+      "Variable-APIKEY_X_LIMIT", "Variable-APIKEY_X_REMAINING", "Variable-APIKEY_X_RESET"};
+
 uint64_t
 ratelimit_seconds(int64_t us)
 {
@@ -80,7 +89,7 @@ header_number(struct reply *R, const char *name, uint64_t n)
 }
 
 static void
-draft_headers(const struct wire_answer *a, struct reply *R)
+draft_headers(const struct wire_answer *a, const struct names *names, struct reply *R)
 {
 	uint8_t mem[2][FIELD_MAX];
 	struct wbuf policy, state;
@@ -94,8 +103,8 @@ draft_headers(const struct wire_answer *a, struct reply *R)
 		item(&policy, l, "q=", l->max_units, "w=", ratelimit_seconds(l->window_us));
 		item(&state, l, "r=", l->remaining, "t=", ratelimit_seconds(l->more_us));
 	}
-	header_wbuf(R, "RateLimit-Policy", &policy);
-	header_wbuf(R, "RateLimit", &state);
+	header_wbuf(R, names->policy, &policy);
+	header_wbuf(R, names->state, &state);
 }
 
 /* Has ${a} less of its units left than ${b}?  As much: the one that takes longer.  Units are at
@@ -109,7 +118,7 @@ tighter(const struct wire_limit *a, const struct wire_limit *b)
 }
 
 static void
-legacy_headers(const struct wire_answer *a, struct reply *R)
+legacy_headers(const struct wire_answer *a, const struct names *names, struct reply *R)
 {
 	const struct wire_limit *l = &a->limits[0];
 	size_t i;
@@ -117,18 +126,31 @@ legacy_headers(const struct wire_answer *a, struct reply *R)
 	for (i = 1; i < a->nlimits; i++)
 		if (tighter(&a->limits[i], l))
 			l = &a->limits[i];
-	header_number(R, "X-RateLimit-Limit", l->max_units);
-	header_number(R, "X-RateLimit-Remaining", l->remaining);
-	header_number(R, "X-RateLimit-Reset", ratelimit_seconds(l->more_us));
+	header_number(R, names->limit, l->max_units);
+	header_number(R, names->remaining, l->remaining);
+	header_number(R, names->reset, ratelimit_seconds(l->more_us));
+}
+
+static void
+put(const struct wire_answer *a, enum config_ratelimit form, const struct names *names,
+    struct reply *R)
+{
+	if (a->nlimits == 0)
+		return;
+	if (form == RATELIMIT_DRAFT || form == RATELIMIT_BOTH)
+		draft_headers(a, names, R);
+	if (form == RATELIMIT_LEGACY || form == RATELIMIT_BOTH)
+		legacy_headers(a, names, R);
 }
 
 void
 ratelimit_headers(const struct wire_answer *a, enum config_ratelimit form, struct reply *R)
 {
-	if (a->nlimits == 0)
-		return;
-	if (form == RATELIMIT_DRAFT || form == RATELIMIT_BOTH)
-		draft_headers(a, R);
-	if (form == RATELIMIT_LEGACY || form == RATELIMIT_BOTH)
-		legacy_headers(a, R);
+	put(a, form, &fields, R);
+}
+
+void
+ratelimit_variables(const struct wire_answer *a, enum config_ratelimit form, struct reply *R)
+{
+	put(a, form, &variables, R);
 }

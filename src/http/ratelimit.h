@@ -14,6 +14,9 @@
 /* RateLimit-Policy and RateLimit, and/or X-RateLimit-Limit/-Remaining/-Reset of the tightest limit;
  * nothing for a key without limits. */
 void ratelimit_headers(const struct wire_answer *, enum config_ratelimit, struct reply *);
+/* The same as Variable-APIKEY_RATELIMIT_POLICY, _RATELIMIT, _X_LIMIT, _X_REMAINING, _X_RESET: what
+ * the server of an authorizer hands on as variables. */
+void ratelimit_variables(const struct wire_answer *, enum config_ratelimit, struct reply *);
 
 /* Retry-After of a rate_limited answer in whole seconds, rounded up, at least 1. */
 uint64_t ratelimit_retry_after(const struct wire_answer *);

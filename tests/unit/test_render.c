@@ -171,6 +171,18 @@ test_admitted_authorizer(void **state)
 	has("Variable-APIKEY_SCOPES: orders:read orders:write\r\n");
 	has("Variable-APIKEY_META: eyJhIjoiw7wifQ\r\n");
 	has("Variable-REMOTE_USER: key_0123456789abcdef\r\n");
+	has("\r\nRateLimit: \"day\";r=993;t=2\r\n");
+	has("Variable-APIKEY_RATELIMIT: \"day\";r=993;t=2\r\n");
+	has("Variable-APIKEY_RATELIMIT_POLICY: \"day\";q=1000;w=86400\r\n");
+	has_not("Variable-APIKEY_X_");
+
+	config.ratelimit_headers = RATELIMIT_LEGACY;
+	render_it(POLICY_AUTHORIZER, VERDICT_OK, &a, 0);
+	config.ratelimit_headers = RATELIMIT_DRAFT;
+	has("Variable-APIKEY_X_LIMIT: 1000\r\n");
+	has("Variable-APIKEY_X_REMAINING: 993\r\n");
+	has("Variable-APIKEY_X_RESET: 2\r\n");
+	has_not("Variable-APIKEY_RATELIMIT");
 	has_not("Apikey-"); /* would reach the client */
 	has_not("X-Accel");
 	assert_string_equal(body(), "");
