@@ -5,6 +5,7 @@
  */
 
 #include <stdio.h>
+#include <string.h>
 
 #include "apikey/commands.h"
 #include "apikey/output.h"
@@ -14,14 +15,30 @@
 #include "core/plan.h"
 
 /*
- * "minute 100/60s, day 1000/1d", with what is only tried out marked.  Without limits a plan is one
- * that somebody made so, or the one that is there without being made.
+ * What is said of one limit behind its figures: that it is only tried out, and what it is counted
+ * as when it was renamed.
+ */
+static const char *
+remark(const cJSON *limit, char buf[96])
+{
+	int dry = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(limit, "dry_run"));
+	const char *name = json_str(limit, "name", NULL), *log = json_str(limit, "log", NULL);
+
+	if (name == NULL || log == NULL || strcmp(name, log) == 0)
+		return dry ? " (dry run)" : "";
+	(void)snprintf(buf, 96, " (%scounted as %s)", dry ? "dry run, " : "", log);
+	return buf;
+}
+
+/*
+ * "minute 100/60s, day 1000/1d", with remarks.  Without limits a plan is one that somebody made so,
+ * or the one that is there without being made.
  */
 static void
 describe_limits(const cJSON *plan, char *buf, size_t cap)
 {
 	const cJSON *limit;
-	char name[32], n[32], window[32];
+	char name[LIMIT_NAME_MAX + 1], n[32], window[32], more[96];
 	size_t at = 0;
 	int len;
 
@@ -32,9 +49,7 @@ describe_limits(const cJSON *plan, char *buf, size_t cap)
 	{
 		len = snprintf(buf + at, cap - at, "%s%s %s/%s%s", at == 0 ? "" : ", ",
 		    tool_text(limit, "name", name), tool_text(limit, "limit", n),
-		    tool_text(limit, "window", window),
-		    cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(limit, "dry_run")) ? " (dry run)"
-										     : "");
+		    tool_text(limit, "window", window), remark(limit, more));
 		if (len < 0 || (size_t)len >= cap - at)
 			return;
 		at += (size_t)len;
@@ -55,6 +70,25 @@ plan_row(const struct tool *t, struct table *table, const cJSON *plan)
 	table_add(table, when, TERM_PLAIN);
 }
 
+/* "minute to min": which limits go on under another name, after a change. */
+static void
+describe_renames(const cJSON *plan, char *buf, size_t cap)
+{
+	const cJSON *m;
+	size_t at = 0;
+	int len;
+
+	buf[0] = '\0';
+	cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(plan, "renamed"))
+	{
+		len = snprintf(buf + at, cap - at, "%s%s to %s", at == 0 ? "" : ", ", m->string,
+		    cJSON_IsString(m) ? m->valuestring : "?");
+		if (len < 0 || (size_t)len >= cap - at)
+			return;
+		at += (size_t)len;
+	}
+}
+
 static int
 print_plan(const struct tool *t, const cJSON *plan, struct err *e)
 {
@@ -65,6 +99,9 @@ print_plan(const struct tool *t, const cJSON *plan, struct err *e)
 	tool_field(f, "per", tool_text(plan, "per", buf), TERM_PLAIN);
 	describe_limits(plan, limits, sizeof(limits));
 	tool_field(f, "limits", limits, TERM_PLAIN);
+	describe_renames(plan, limits, sizeof(limits));
+	if (limits[0] != '\0')
+		tool_field(f, "renamed", limits, TERM_PLAIN);
 	tool_field(f, "keys", tool_text(plan, "keys", buf), TERM_PLAIN);
 	tool_exact(t, plan, "created", when);
 	tool_field(f, "created", when, TERM_PLAIN);

@@ -226,6 +226,11 @@ static const struct option_def plan_set_options[] = {
 	.kind = OPTION_FLAG,
 	.member = "dry_run",
 	.help = "count and report, but refuse nobody"},
+    {.name = "rename",
+	.kind = OPTION_PAIRS,
+	.member = "rename",
+	.arg = "OLD=NEW",
+	.help = "the limit NEW goes on with what OLD has counted"},
     {.name = NULL}};
 
 static const struct option_def audit_options[] = {
@@ -268,7 +273,9 @@ static const struct command commands[] = {
 	"The exit status is 0 when the request would be admitted, 1 when it would not.\n"},
     {"plan", "set", cmd_plan_set, plan_set_options, plan_operand, 0, "make or replace a plan",
 	"A plan is a set of limits. Each admits at most N units in any window of its length,\n"
-	"wherever the window is placed. What was used already still counts after a change.\n"},
+	"wherever the window is placed. What was used already still counts after a change.\n"
+	"A limit that is gone and one that came with the same N and WINDOW are taken for one\n"
+	"that was renamed; where that is not so plain, --rename says it.\n"},
     {"plan", "list", cmd_plan_list, NULL, NULL, 0, "list plans", NULL},
     {"plan", "show", cmd_plan_show, NULL, plan_operand, 0, "show one plan", NULL},
     {"plan", "remove", cmd_plan_remove, NULL, plan_operand, 0, "remove a plan that no key names",

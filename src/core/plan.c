@@ -5,8 +5,9 @@
  * Not here: counting (slog.c) and storing.  The keeper reads and checks plans with it, the
  * apikey tool reads the admin's words with it.
  *
- * Record, version 1: u8 version, str16 name, u8 per, u64 created, u64 changed, u8 number of limits,
- * then of each: str16 name, u64 units, u64 window in microseconds, u8 dry-run.
+ * Record, version 2: u8 version, str16 name, u8 per, u64 created, u64 changed, u8 number of limits,
+ * then of each: str16 name, u64 units, u64 window in microseconds, u8 dry-run, str16 log; u8 number
+ * of past limits, then of each: str16 name, str16 log.  Version 1 had neither logs nor past limits.
  *
  * Invariants: what decodes satisfies plan_check; names are identifiers, so that they need no
  * escaping in a header (RFC 9651 strings), in JSON or in a log line.
@@ -19,7 +20,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-#define PLAN_VERSION 1
+#define PLAN_VERSION 2
 #define SHOWN_MAX 80 /* bytes of the admin's words that a message repeats */
 
 /* A name that fills its array without a NUL comes out one byte too long, and is refused for it. */
@@ -90,6 +91,31 @@ plan_limit_parse(const char *text, struct plan_limit *limit, struct err *e)
 	return 0;
 }
 
+const char *
+plan_limit_log(const struct plan_limit *l)
+{
+	return l->log[0] != '\0' ? l->log : l->name;
+}
+
+/* A limit's name, and perhaps '~' and a number: what no limit can be called. */
+static int
+log_ok(const char *log)
+{
+	struct span s = name_span(log, LIMIT_LOG_MAX), number;
+	const char *tilde = memchr(log, '~', s.len);
+	unsigned long long n;
+
+	if (tilde != NULL) {
+		number = (struct span){tilde + 1, s.len - (size_t)(tilde + 1 - log)};
+		if (number.len > 0 && (number.p[0] == '0' || span_u64(number, 99, &n) < 0))
+			return 0;
+		if (number.len == 0)
+			return 0;
+		s.len = (size_t)(tilde - log);
+	}
+	return text_identifier(s, LIMIT_NAME_MAX);
+}
+
 static int
 limit_check(const struct plan_limit *l, struct err *e)
 {
@@ -107,6 +133,40 @@ limit_check(const struct plan_limit *l, struct err *e)
 		    "limit '%s': the window must be whole seconds, from 1s to 366d", l->name);
 	if (l->dry_run != 0 && l->dry_run != 1)
 		return err_set(e, ERR_INPUT, "limit '%s': dry-run must be 0 or 1", l->name);
+	if (!log_ok(plan_limit_log(l)))
+		return err_set(e, ERR_INPUT, "limit '%s': its log has no name of a log", l->name);
+	return 0;
+}
+
+/* Does limit ${i} share its name or its log with one before it? */
+static int
+limit_unique(const struct plan *p, size_t i, struct err *e)
+{
+	const struct plan_limit *l = &p->limits[i];
+
+	for (size_t j = 0; j < i; j++) {
+		if (strcmp(l->name, p->limits[j].name) == 0)
+			return err_set(
+			    e, ERR_INPUT, "plan '%s': limit '%s' is given twice", p->name, l->name);
+		if (strcmp(plan_limit_log(l), plan_limit_log(&p->limits[j])) == 0)
+			return err_set(e, ERR_INPUT,
+			    "plan '%s': limits '%s' and '%s' have the same log", p->name,
+			    p->limits[j].name, l->name);
+	}
+	return 0;
+}
+
+static int
+past_check(const struct plan *p, struct err *e)
+{
+	if (p->npast > PLAN_LIMITS_MAX)
+		return err_set(
+		    e, ERR_INPUT, "plan '%s': at most %d past limits", p->name, PLAN_LIMITS_MAX);
+	for (size_t i = 0; i < p->npast; i++)
+		if (!text_identifier(name_span(p->past[i].name, LIMIT_NAME_MAX), LIMIT_NAME_MAX) ||
+		    !log_ok(p->past[i].log))
+			return err_set(
+			    e, ERR_INPUT, "plan '%s': a past limit has no name", p->name);
 	return 0;
 }
 
@@ -129,12 +189,10 @@ plan_check(const struct plan *p, struct err *e)
 	for (size_t i = 0; i < p->nlimits; i++) {
 		if (limit_check(&p->limits[i], e) < 0)
 			return err_wrap(e, "plan '%s'", p->name);
-		for (size_t j = 0; j < i; j++)
-			if (strcmp(p->limits[i].name, p->limits[j].name) == 0)
-				return err_set(e, ERR_INPUT, "plan '%s': limit '%s' is given twice",
-				    p->name, p->limits[i].name);
+		if (limit_unique(p, i, e) < 0)
+			return -1;
 	}
-	return 0;
+	return past_check(p, e);
 }
 
 int
@@ -147,7 +205,7 @@ plan_builtin(struct span name, struct plan *p)
 void
 plan_encode(const struct plan *p, struct wbuf *w)
 {
-	if (p->nlimits > PLAN_LIMITS_MAX) {
+	if (p->nlimits > PLAN_LIMITS_MAX || p->npast > PLAN_LIMITS_MAX) {
 		w->overflow = 1;
 		return;
 	}
@@ -164,6 +222,12 @@ plan_encode(const struct plan *p, struct wbuf *w)
 		wbuf_u64(w, l->max_units);
 		wbuf_u64(w, (uint64_t)l->window_us);
 		wbuf_u8(w, (uint8_t)l->dry_run);
+		wbuf_str16(w, name_span(plan_limit_log(l), LIMIT_LOG_MAX));
+	}
+	wbuf_u8(w, (uint8_t)p->npast);
+	for (size_t i = 0; i < p->npast; i++) {
+		wbuf_str16(w, name_span(p->past[i].name, LIMIT_NAME_MAX));
+		wbuf_str16(w, name_span(p->past[i].log, LIMIT_LOG_MAX));
 	}
 }
 
@@ -176,12 +240,33 @@ read_name(struct rbuf *r, char *name, size_t max)
 }
 
 static void
-read_limit(struct rbuf *r, struct plan_limit *l)
+read_limit(struct rbuf *r, unsigned version, struct plan_limit *l)
 {
 	read_name(r, l->name, LIMIT_NAME_MAX);
 	l->max_units = rbuf_u64(r);
 	l->window_us = (int64_t)rbuf_u64(r);
 	l->dry_run = rbuf_u8(r);
+	if (version == 1)
+		memcpy(l->log, l->name, sizeof(l->name));
+	else
+		read_name(r, l->log, LIMIT_LOG_MAX);
+	/* Empty means "like the name" in memory only. */
+	if (l->log[0] == '\0')
+		r->bad = 1;
+}
+
+static void
+read_past(struct rbuf *r, struct plan *p)
+{
+	p->npast = rbuf_u8(r);
+	if (p->npast > PLAN_LIMITS_MAX) {
+		p->npast = 0;
+		r->bad = 1;
+	}
+	for (size_t i = 0; i < p->npast; i++) {
+		read_name(r, p->past[i].name, LIMIT_NAME_MAX);
+		read_name(r, p->past[i].log, LIMIT_LOG_MAX);
+	}
 }
 
 int
@@ -195,7 +280,7 @@ plan_decode(struct span record, struct plan *out, struct err *e)
 	memset(out, 0, sizeof(*out));
 	rbuf_init(&r, record.p, record.len);
 	version = rbuf_u8(&r);
-	if (!r.bad && version != PLAN_VERSION)
+	if (!r.bad && version != PLAN_VERSION && version != 1)
 		return err_set(e, ERR_VERSION,
 		    "plan record: version %d is not one this release reads", version);
 	read_name(&r, p.name, PLAN_NAME_MAX);
@@ -206,7 +291,9 @@ plan_decode(struct span record, struct plan *out, struct err *e)
 	if (p.nlimits > PLAN_LIMITS_MAX)
 		return err_set(e, ERR_CORRUPT, "plan record: more than %d limits", PLAN_LIMITS_MAX);
 	for (size_t i = 0; i < p.nlimits; i++)
-		read_limit(&r, &p.limits[i]);
+		read_limit(&r, version, &p.limits[i]);
+	if (version > 1)
+		read_past(&r, &p);
 	if (rbuf_done(&r) < 0)
 		return err_set(e, ERR_CORRUPT, "plan record: cut short, too long or out of bounds");
 	if (plan_check(&p, &why) < 0)

@@ -14,10 +14,11 @@
 #define PLAN_BUILTIN "default" /* need not be stored: see plan_builtin */
 #define PLAN_LIMITS_MAX 8
 #define LIMIT_NAME_MAX 32
+#define LIMIT_LOG_MAX (LIMIT_NAME_MAX + 3) /* a name, and perhaps "~2" to "~99" */
 #define LIMIT_UNITS_MAX UINT64_C(1000000000)
 #define LIMIT_WINDOW_MAX_US (INT64_C(366) * 86400 * 1000000)
 #define LIMIT_COST_MAX 1000000
-#define PLAN_RECORD_MAX 1024
+#define PLAN_RECORD_MAX 2048
 
 enum plan_per { PLAN_PER_KEY, PLAN_PER_OWNER };
 
@@ -26,6 +27,18 @@ struct plan_limit {
 	uint64_t max_units;
 	int64_t window_us; /* whole seconds */
 	int dry_run;	   /* counts and reports, never refuses */
+	/*
+	 * What its units are counted under: its first name, whatever it is called since; empty
+	 * means its name.  No two limits of a plan have the same.
+	 */
+	char log[LIMIT_LOG_MAX + 1];
+};
+
+/* A limit that the plan had, and whose log is not named like it: it is found again with the name.
+ */
+struct plan_past {
+	char name[LIMIT_NAME_MAX + 1];
+	char log[LIMIT_LOG_MAX + 1];
 };
 
 struct plan {
@@ -33,6 +46,8 @@ struct plan {
 	enum plan_per per;
 	size_t nlimits;
 	struct plan_limit limits[PLAN_LIMITS_MAX];
+	size_t npast;
+	struct plan_past past[PLAN_LIMITS_MAX]; /* those gone last come first */
 	int64_t created_us, changed_us;
 };
 
@@ -40,14 +55,19 @@ struct plan {
 int plan_limit_parse(const char *, struct plan_limit *, struct err *)
     __attribute__((warn_unused_result));
 
-/* Everything that must hold of a plan before it is stored (names, bounds, no name twice). */
+/* The name of the limit's log. */
+const char *plan_limit_log(const struct plan_limit *);
+
+/* Everything that must hold of a plan before it is stored (names, bounds, no name and no log
+ * twice). */
 int plan_check(const struct plan *, struct err *) __attribute__((warn_unused_result));
 
 /* Is this the name of the built-in plan?  1, and the plan: no limits, per key.  0.  Stored, another
  * takes its place. */
 int plan_builtin(struct span name, struct plan *) __attribute__((warn_unused_result));
 
-/* The record (first byte: version).  Decoding refuses unknown versions, trailing bytes and whatever
+/* The record (first byte: version; of older ones, the limits' logs are named like them).  Decoding
+ * fills in every limit's log, and refuses unknown versions, trailing bytes and whatever
  * plan_check refuses. */
 void plan_encode(const struct plan *, struct wbuf *);
 int plan_decode(struct span, struct plan *, struct err *) __attribute__((warn_unused_result));

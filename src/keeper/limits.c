@@ -107,7 +107,7 @@ limits_plan(struct limits_plans *p, struct store *store, struct span name, const
 	return 1;
 }
 
-/* The names of the logs: what the units are counted by, then the limit. */
+/* The names of the logs: what the units are counted by, then the limit's log. */
 static int
 name_logs(const struct keyrec *rec, struct limits_look *look, struct err *e)
 {
@@ -128,7 +128,7 @@ name_logs(const struct keyrec *rec, struct limits_look *look, struct err *e)
 		wbuf_init(&w, look->names[i], sizeof(look->names[i]));
 		wbuf_u8(&w, (uint8_t)kind);
 		wbuf_bytes(&w, who, len);
-		wbuf_str(&w, look->plan->limits[i].name);
+		wbuf_str(&w, plan_limit_log(&look->plan->limits[i]));
 		if (w.overflow)
 			return err_set(e, ERR_INTERNAL, "the name of a limit's log does not fit");
 		look->name_len[i] = w.len;

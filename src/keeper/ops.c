@@ -43,7 +43,7 @@ static const struct ops_op table[] = {
     {"key.revoke", OPS_WRITES | OPS_URGENT, ops_key_revoke, MEMBERS("id", "reason", )},
     {"key.check", 0, ops_look_check,
 	MEMBERS("key", "uri", "method", "ip", "scopes", "cost", "referrer", "app", )},
-    {"plan.set", OPS_WRITES, ops_plan_set, MEMBERS("name", "per", "dry_run", "limits", )},
+    {"plan.set", OPS_WRITES, ops_plan_set, MEMBERS("name", "per", "dry_run", "limits", "rename", )},
     {"plan.list", 0, ops_plan_list, MEMBERS("after", )},
     {"plan.show", 0, ops_plan_show, MEMBERS("name", )},
     {"plan.remove", OPS_WRITES, ops_plan_remove, MEMBERS("name", )},

@@ -4,7 +4,8 @@
  * Operations on plans: set (make or replace), list, show, remove.
  *
  * Run by ops.c; set and remove inside a batch.  The logs of limits are not touched: they follow a
- * plan's new figures by themselves.
+ * plan's new figures by themselves, and a limit that gets another name keeps its log
+ * (core/renames.h).
  *
  * Invariants: a plan that keys use cannot be removed; the built-in plan is shown like the stored
  * ones for as long as no plan of its name is stored.
@@ -13,8 +14,9 @@
 #include "keeper/ops_call.h"
 
 #include "base/clock.h"
+#include "core/renames.h"
 
-#define PLAN_JSON_BYTES 2048 /* more than any plan takes */
+#define PLAN_JSON_BYTES 3072 /* more than any plan takes */
 
 /* A plan, stored or built in, as JSON into ${o}: 0 or -1. */
 static int
@@ -35,6 +37,7 @@ plan_json(struct ops_call *c, const struct plan *p, int builtin, cJSON *o, struc
 		cJSON_AddNumberToObject(l, "limit", (double)p->limits[i].max_units);
 		ops_add_window(l, p->limits[i].window_us);
 		cJSON_AddBoolToObject(l, "dry_run", p->limits[i].dry_run);
+		cJSON_AddStringToObject(l, "log", plan_limit_log(&p->limits[i]));
 		cJSON_AddItemToArray(limits, l);
 	}
 	cJSON_AddBoolToObject(o, "builtin", builtin);
@@ -117,6 +120,7 @@ read_plan(struct ops_call *c, struct plan *p, struct err *e)
 		if (p->nlimits == PLAN_LIMITS_MAX)
 			return err_set(
 			    e, ERR_INPUT, "a plan has at most %d limits", PLAN_LIMITS_MAX);
+		/* Clears what the plan before had there. */
 		if (read_limit(item, &p->limits[p->nlimits], e) != 0)
 			return -1;
 		p->limits[p->nlimits++].dry_run = dry_run;
@@ -124,10 +128,89 @@ read_plan(struct ops_call *c, struct plan *p, struct err *e)
 	return plan_check(p, e);
 }
 
+/* ---- the logs of the limits ---- */
+
+static int
+read_renames(const struct ops_call *c, struct renames *r, struct err *e)
+{
+	const cJSON *map = json_object(c->request, "rename", e), *m;
+
+	*r = (struct renames){0};
+	if (e->code != ERR_NONE)
+		return -1;
+	cJSON_ArrayForEach(m, map)
+	{
+		struct rename *one = &r->of[r->n];
+
+		if (r->n == PLAN_LIMITS_MAX)
+			return err_set(
+			    e, ERR_INPUT, "a plan has at most %d limits", PLAN_LIMITS_MAX);
+		if (!cJSON_IsString(m) ||
+		    span_copy(one->from, sizeof(one->from), span_of(m->string)) != 0 ||
+		    span_copy(one->to, sizeof(one->to), span_of(m->valuestring)) != 0)
+			return err_set(e, ERR_INPUT,
+			    "\"rename\" must name limits: {\"old name\": \"new name\"}");
+		r->n++;
+	}
+	return 0;
+}
+
+/* What the limit is counted under where ${other} has one of its name; its own name wins over all
+ * else. */
+static void
+wish_log(struct plan_limit *l, const struct plan *other)
+{
+	for (size_t i = 0; i < other->nlimits; i++) {
+		const char *log = plan_limit_log(&other->limits[i]);
+
+		if (strcmp(other->limits[i].name, l->name) == 0 &&
+		    (l->log[0] == '\0' || strcmp(log, l->name) == 0))
+			memcpy(l->log, log, strlen(log) + 1);
+	}
+}
+
+static int
+wish(void *cookie, const struct plan *other, struct err *e)
+{
+	struct plan *p = cookie;
+
+	(void)e;
+	for (size_t i = 0; i < p->nlimits; i++)
+		wish_log(&p->limits[i], other);
+	return 0;
+}
+
+static cJSON *
+renames_json(const struct renames *r)
+{
+	cJSON *map = cJSON_CreateObject();
+
+	for (size_t i = 0; i < r->n; i++)
+		cJSON_AddStringToObject(map, r->of[i].from, r->of[i].to);
+	return map;
+}
+
+/* The audit record tells the renames that were recognised, too. */
+static int
+audit_set(struct ops_call *c, const struct plan *p, const struct renames *r, struct err *e)
+{
+	cJSON *detail = cJSON_Duplicate(c->request, 1);
+	int rc;
+
+	cJSON_DeleteItemFromObjectCaseSensitive(detail, "op");
+	cJSON_DeleteItemFromObjectCaseSensitive(detail, "rename");
+	if (r->n > 0)
+		cJSON_AddItemToObject(detail, "rename", renames_json(r));
+	rc = ops_audit(c, p->name, detail, e);
+	cJSON_Delete(detail);
+	return rc;
+}
+
 int
 ops_plan_set(struct ops_call *c, struct err *e)
 {
-	struct plan p;
+	struct plan p, before;
+	struct renames r;
 	int rc = plan_named(c, &p, e);
 
 	if (rc < 0)
@@ -135,10 +218,14 @@ ops_plan_set(struct ops_call *c, struct err *e)
 	if (rc == 0)
 		p.created_us = c->now.wall_us;
 	p.changed_us = c->now.wall_us;
-	if (read_plan(c, &p, e) != 0 || store_plan_put(c->ops->store, &p, e) != 0 ||
-	    ops_audit(c, p.name, NULL, e) != 0)
+	before = p;
+	if (read_plan(c, &p, e) != 0 || read_renames(c, &r, e) != 0 ||
+	    store_plans_walk(c->ops->store, wish, &p, e) < 0 ||
+	    renames_settle(&p, &before, &r, e) != 0 || store_plan_put(c->ops->store, &p, e) != 0 ||
+	    audit_set(c, &p, &r, e) != 0 || plan_json(c, &p, 0, c->result, e) != 0)
 		return -1;
-	return plan_json(c, &p, 0, c->result, e);
+	cJSON_AddItemToObject(c->result, "renamed", renames_json(&r));
+	return 0;
 }
 
 int

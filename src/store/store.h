@@ -118,8 +118,9 @@ int store_plans_walk(struct store *, store_plan_fn *, void *, struct err *)
 
 /* ---- limit logs ---- */
 
-/* Names a log: 'k' and a key id, or 'o' and 16 bytes of SHA-256(owner), then the limit's name. */
-#define STORE_LOG_NAME_MAX (1 + TOKEN_ID_LEN + LIMIT_NAME_MAX)
+/* Names a log: 'k' and a key id, or 'o' and 16 bytes of SHA-256(owner), then what the plan calls
+ * the limit's log. */
+#define STORE_LOG_NAME_MAX (1 + TOKEN_ID_LEN + LIMIT_LOG_MAX)
 
 /*
  * 1, 0 (then ${L} is an empty log), -1.  What was read is good for one batch: store_log_put
@@ -139,7 +140,7 @@ struct slog_io store_log_io(struct store_log_blocks *);
 /*
  * store_logs_sweep(S, now_us, keep_us, max, cursor, &freed, e): in a batch; looks at up to ${max}
  * logs from the cursor on and deletes those whose last unit left its window more than ${keep_us}
- * ago (the window of the last take, or the longest that any plan gives a limit of that name now),
+ * ago (the window of the last take, or the longest that any plan gives a limit of that log now),
  * blocks and all.  ${cursor} (caller's, zeroed at first) remembers the place and wraps around.
  * 0 or -1; 1 when the end was reached.  A call frees a bounded number of blocks; it returns 0 while
  * there are more, so call again until 1.  A head that does not decode is logged and passed over.

@@ -149,12 +149,12 @@ notes_work(struct store *s, unsigned *budget, struct err *e)
 	return rc;
 }
 
-/* Of each limit name the longest window that a plan gives it now. */
+/* Of each limit's log the longest window that a plan gives it now. */
 struct windows {
 	int known;
 	size_t n;
 	struct window {
-		char name[LIMIT_NAME_MAX + 1];
+		char name[LIMIT_LOG_MAX + 1];
 		int64_t us;
 	} * at;
 };
@@ -176,7 +176,8 @@ windows_add(void *cookie, const struct plan *plan, struct err *e)
 
 	for (size_t i = 0; i < plan->nlimits; i++) {
 		const struct plan_limit *l = &plan->limits[i];
-		struct window *at = window_of(w, span_of(l->name)), *more;
+		struct span log = span_of(plan_limit_log(l));
+		struct window *at = window_of(w, log), *more;
 
 		if (at == NULL) {
 			if ((more = realloc(w->at, (w->n + 1) * sizeof(*more))) == NULL)
@@ -184,7 +185,8 @@ windows_add(void *cookie, const struct plan *plan, struct err *e)
 			w->at = more;
 			at = &w->at[w->n++];
 			*at = (struct window){0};
-			memcpy(at->name, l->name, sizeof(at->name));
+			if (span_copy(at->name, sizeof(at->name), log) != 0)
+				return err_set(e, ERR_INTERNAL, "a log's name is too long");
 		}
 		if (at->us < l->window_us)
 			at->us = l->window_us;
@@ -194,7 +196,7 @@ windows_add(void *cookie, const struct plan *plan, struct err *e)
 
 /*
  * Has nothing counted in this log for ${keep_us}?  1, 0, -1.  Its window is that of its last take,
- * or the longest that a plan gives a limit of its name now: a plan's window may have grown since,
+ * or the longest that a plan gives a limit of its log now: a plan's window may have grown since,
  * or its key moved to another plan.  One that does not decode is left for a person to look at.
  */
 static int

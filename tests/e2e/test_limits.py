@@ -155,3 +155,21 @@ def test_what_was_used_survives_a_restart_and_a_plan_change(daemon):
     daemon.tool("set", kid, "--plan", "q", check=0)
     assert re.match(r'"hour";r=0;', daemon.ask(key).header("RateLimit"))
     assert daemon.ask(key).status == 429
+
+
+def test_a_renamed_limit_goes_on(daemon):
+    daemon.start()
+    daemon.tool("plan", "set", "p", "--limit", "minute=5/1h", check=0)
+    _, key = daemon.create("acme", plan="p")
+    assert [daemon.ask(key).status for _ in range(3)] == [200] * 3
+    # Recognised by its figures, and told.
+    done = daemon.tool("plan", "set", "p", "--limit", "min=5/1h", check=0)
+    assert re.search(r"^renamed +minute to min$", done.stdout, re.M)
+    assert re.match(r'"min";r=1;', daemon.ask(key).header("RateLimit"))
+    assert "min 5/1h (counted as minute)" in daemon.tool("plan", "show", "p", check=0).stdout
+    # With other figures it has to be said; a mistake changes nothing.
+    assert "no limit 'minute'" in daemon.tool("plan", "set", "p", "--limit", "m=9/2h", "--rename", "minute=m", check=2).stderr
+    done = daemon.json("plan", "set", "p", "--limit", "m=9/2h", "--rename", "min=m")
+    assert done["renamed"] == {"min": "m"} and done["limits"][0]["log"] == "minute"
+    assert re.match(r'"m";r=4;', daemon.ask(key).header("RateLimit"))
+    assert daemon.json_lines("audit")[-1]["detail"]["rename"] == {"min": "m"}

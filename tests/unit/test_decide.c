@@ -270,6 +270,69 @@ a_missing_plan_denies(void **state)
 }
 
 static void
+assert_left(struct kf *f, const struct kf_key *k, const char *limit, uint64_t left)
+{
+	struct wire_check c = kf_check(k);
+	struct wire_answer a;
+
+	c.cost = 0;
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_OK);
+	for (size_t i = 0; i < a.nlimits; i++) {
+		if (strcmp(a.limits[i].name, limit) == 0) {
+			assert_int_equal(a.limits[i].remaining, left);
+			return;
+		}
+	}
+	fail_msg("no limit %s", limit);
+}
+
+/* Whatever becomes of a plan, what was used still counts, in this plan and in the next. */
+static void
+plan_changes_lose_nothing(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key k;
+	cJSON *r;
+
+	kf_done(f, PLAN("p", ",\"limits\":[" LIMIT("minute", "10", "60s") "]"));
+	k = kf_key(f, ",\"plan\":\"p\"");
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(kf_verdict(f, &k), VERDICT_OK);
+	r = kf_do(f, PLAN("p", ",\"limits\":[" LIMIT("min", "10", "60s") "]"));
+	assert_string_equal(json_str(cJSON_GetObjectItem(r, "renamed"), "minute", NULL), "min");
+	cJSON_Delete(r);
+	assert_left(f, &k, "min", 7);
+	/* With other figures only when it is said. */
+	kf_done(
+	    f, PLAN("p", ",\"rename\":{\"min\":\"m\"},\"limits\":[" LIMIT("m", "20", "1h") "]"));
+	assert_left(f, &k, "m", 17);
+	kf_fails(f, PLAN("p", ",\"rename\":{\"x\":\"m\"},\"limits\":[" LIMIT("m", "20", "1h") "]"),
+	    "input", "no limit 'x'");
+	kf_fails(f, PLAN("p", ",\"rename\":{\"m\":1},\"limits\":[" LIMIT("m", "20", "1h") "]"),
+	    "input", "must name limits");
+	/* Gone and come back; and a new one that has the name of the log. */
+	kf_done(f, PLAN("p", ",\"limits\":[]"));
+	kf_done(f,
+	    PLAN("p", ",\"limits\":[" LIMIT("m", "5", "1h") "," LIMIT("minute", "10", "60s") "]"));
+	assert_left(f, &k, "m", 2);
+	assert_left(f, &k, "minute", 10);
+	/* A plan that is made later knows limits of that name by the same log. */
+	kf_done(f, PLAN("q", ",\"limits\":[" LIMIT("m", "8", "2h") "]"));
+	kf_done(f, kf_on("key.set", k.id, ",\"plan\":\"q\""));
+	assert_left(f, &k, "m", 5);
+	/* The audit trail says what was recognised. */
+	r = kf_do(f, "{\"op\":\"audit.list\"}");
+	assert_string_equal(
+	    json_str(cJSON_GetObjectItem(
+			 cJSON_GetObjectItem(
+			     cJSON_GetArrayItem(cJSON_GetObjectItem(r, "entries"), 2), "detail"),
+			 "rename"),
+		"minute", NULL),
+	    "min");
+	cJSON_Delete(r);
+}
+
+static void
 a_request_id_counts_once(void **state)
 {
 	struct kf *f = *state;
@@ -515,6 +578,7 @@ main(void)
 	    T(dry_runs_count_and_never_refuse),
 	    T(owners_share_a_plan_per_owner),
 	    T(a_missing_plan_denies),
+	    T(plan_changes_lose_nothing),
 	    T(a_request_id_counts_once),
 	    T(an_aborted_batch_counts_nothing),
 	    T(one_batch_counts_an_id_once),

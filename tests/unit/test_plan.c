@@ -23,10 +23,12 @@ static const struct plan sample = {
     .nlimits = 3,
     .limits =
 	{
-	    {"burst", 10, 1 * SECOND, 0},
-	    {"minute", 100, 60 * SECOND, 1},
-	    {"day", LIMIT_UNITS_MAX, LIMIT_WINDOW_MAX_US, 0},
+	    {"burst", 10, 1 * SECOND, 0, "first"},
+	    {"minute", 100, 60 * SECOND, 1, "burst~2"},
+	    {"day", LIMIT_UNITS_MAX, LIMIT_WINDOW_MAX_US, 0, "day"},
 	},
+    .npast = 2,
+    .past = {{"second", "minute"}, {"b", "a~99"}},
     .created_us = 1700000000000000,
     .changed_us = 1700000000000001,
 };
@@ -55,6 +57,12 @@ assert_same(const struct plan *a, const struct plan *b)
 		assert_int_equal(a->limits[i].max_units, b->limits[i].max_units);
 		assert_int_equal(a->limits[i].window_us, b->limits[i].window_us);
 		assert_int_equal(a->limits[i].dry_run, b->limits[i].dry_run);
+		assert_string_equal(plan_limit_log(&a->limits[i]), plan_limit_log(&b->limits[i]));
+	}
+	assert_int_equal(a->npast, b->npast);
+	for (size_t i = 0; i < a->npast; i++) {
+		assert_string_equal(a->past[i].name, b->past[i].name);
+		assert_string_equal(a->past[i].log, b->past[i].log);
 	}
 }
 
@@ -182,7 +190,12 @@ records_come_back(void **unused)
 	for (size_t i = 0; i < PLAN_LIMITS_MAX; i++) {
 		full.limits[i] = sample.limits[2];
 		memset(full.limits[i].name, 'a' + (int)i, LIMIT_NAME_MAX);
+		memcpy(full.limits[i].log, full.limits[i].name, LIMIT_NAME_MAX);
+		memcpy(full.limits[i].log + LIMIT_NAME_MAX, "~99", 4);
+		memcpy(full.past[i].name, full.limits[i].name, sizeof(full.past[i].name));
+		memcpy(full.past[i].log, full.limits[i].log, sizeof(full.past[i].log));
 	}
+	full.npast = PLAN_LIMITS_MAX;
 	assert_int_equal(plan_check(&full, &e), 0);
 	n = encode(&full, record);
 	assert_int_equal(plan_decode((struct span){(char *)record, n}, &got, &e), 0);
@@ -243,6 +256,20 @@ what_must_hold(void **unused)
 	REFUSED(p.limits[2].dry_run = -1, "limit 'day': dry-run");
 	REFUSED(memcpy(p.limits[2].name, "burst", 6), "limit 'burst' is given twice");
 	REFUSED(memcpy(p.limits[2].name, "minute", 7), "limit 'minute' is given twice");
+	/* Logs: a name, and perhaps a number. */
+	REFUSED(
+	    memcpy(p.limits[1].log, "first", 6), "limits 'burst' and 'minute' have the same log");
+	REFUSED(memcpy(p.limits[0].log, "day", 4), "the same log");
+	REFUSED(memcpy(p.limits[0].log, "a~", 3), "no name of a log");
+	REFUSED(memcpy(p.limits[0].log, "~2", 3), "no name of a log");
+	REFUSED(memcpy(p.limits[0].log, "a~0", 4), "no name of a log");
+	REFUSED(memcpy(p.limits[0].log, "a~100", 6), "no name of a log");
+	REFUSED(memcpy(p.limits[0].log, "a~2~3", 6), "no name of a log");
+	REFUSED(memcpy(p.limits[0].log, "a b", 4), "no name of a log");
+	REFUSED(memset(p.limits[0].log, 'x', sizeof(p.limits[0].log)), "no name of a log");
+	REFUSED(p.npast = PLAN_LIMITS_MAX + 1, "past limits");
+	REFUSED(p.past[0].name[0] = '~', "a past limit has no name");
+	REFUSED(p.past[1].log[0] = '\0', "a past limit has no name");
 #undef REFUSED
 }
 
@@ -257,7 +284,7 @@ versions(void **unused)
 	(void)unused;
 	for (int v = 0; v < 256; v++) {
 		record[0] = (uint8_t)v;
-		if (v == 1)
+		if (v == 1 || v == 2)
 			continue;
 		assert_int_equal(plan_decode((struct span){(char *)record, n}, &got, &e), -1);
 		assert_int_equal(e.code, ERR_VERSION);
@@ -266,6 +293,41 @@ versions(void **unused)
 	assert_int_equal(e.code, ERR_CORRUPT);
 	assert_int_equal(plan_decode((struct span){NULL, 0}, &got, &e), -1);
 	assert_int_equal(e.code, ERR_CORRUPT);
+}
+
+/* The first version had no renames: the limits' logs are named like them. */
+static void
+the_first_version_is_read(void **unused)
+{
+	static const struct plan plan = {.name = "old",
+	    .per = PLAN_PER_OWNER,
+	    .nlimits = 2,
+	    .limits = {{"a", 5, SECOND, 1, ""}, {"b", 6, 60 * SECOND, 0, ""}},
+	    .created_us = 5,
+	    .changed_us = 6};
+	uint8_t record[PLAN_RECORD_MAX];
+	struct plan got;
+	struct wbuf w;
+	struct err e;
+
+	(void)unused;
+	wbuf_init(&w, record, sizeof(record));
+	wbuf_u8(&w, 1);
+	wbuf_str16(&w, span_of("old"));
+	wbuf_u8(&w, PLAN_PER_OWNER);
+	wbuf_u64(&w, 5);
+	wbuf_u64(&w, 6);
+	wbuf_u8(&w, 2);
+	for (size_t i = 0; i < 2; i++) {
+		wbuf_str16(&w, span_of(plan.limits[i].name));
+		wbuf_u64(&w, plan.limits[i].max_units);
+		wbuf_u64(&w, (uint64_t)plan.limits[i].window_us);
+		wbuf_u8(&w, (uint8_t)plan.limits[i].dry_run);
+	}
+	assert_int_equal(plan_decode((struct span){(char *)record, w.len}, &got, &e), 0);
+	assert_same(&got, &plan);
+	assert_string_equal(got.limits[1].log, "b");
+	assert_int_equal(plan_decode((struct span){(char *)record, w.len + 1}, &got, &e), -1);
 }
 
 /* Every prefix in memory of its exact size, so that a sanitizer sees a read behind it. */
@@ -336,6 +398,7 @@ main(void)
 	    cmocka_unit_test(records_come_back),
 	    cmocka_unit_test(what_must_hold),
 	    cmocka_unit_test(versions),
+	    cmocka_unit_test(the_first_version_is_read),
 	    cmocka_unit_test(cut_and_damaged_records),
 	    cmocka_unit_test(one_plan_is_built_in),
 	};
