@@ -9,9 +9,9 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from harness.backend import Backend  # noqa: E402
 from harness.daemon import Daemon  # noqa: E402
-from harness.nginx import Nginx  # noqa: E402
+from harness.mounts import MOUNTS  # noqa: E402
+from harness.site import Site  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -54,13 +54,13 @@ def shared():
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
-def mount(shared):
-    """nginx with the shipped configuration in front of `shared` and an echo backend: (nginx, backend)."""
+@pytest.fixture(scope="module", params=MOUNTS, ids=lambda m: m.name)
+def site(request):
+    """Each mount in turn, with an apikeyd and a backend of its own."""
     path = _directory()
-    backend = Backend()
-    nginx = Nginx(path / "n", shared.socket, backend.port).start()
-    yield nginx, backend
-    nginx.stop()
-    backend.shutdown()
-    shutil.rmtree(path, ignore_errors=True)
+    site = Site(request.param, path)
+    try:
+        yield site.start()
+    finally:
+        site.stop()
+        shutil.rmtree(path, ignore_errors=True)

@@ -16,7 +16,7 @@ import pytest
 from harness.backend import Backend
 from harness.daemon import APIKEY, APIKEYD, Daemon, wait_until
 from harness.fcgi import AUTHORIZER, params_for
-from harness.nginx import Nginx
+from harness.nginx import NginxAuthRequest
 
 QUOTA = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 REDUCED = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
@@ -437,26 +437,26 @@ def test_durations_have_five_units(shared):
 # ---- behind nginx ----
 
 @pytest.fixture(scope="module")
-def site(proxied):
+def policies(proxied):
     import pathlib
     import tempfile
     path = pathlib.Path(tempfile.mkdtemp(prefix="apikeyd-"))
     os.chmod(path, 0o755)
     backend = Backend()
-    nginx = Nginx(path / "n", proxied.socket, backend.port, """
+    nginx = NginxAuthRequest(path / "n", proxied, backend, extra="""
         location /api/bad/ { include apikeyd/protect.conf; set $apikey_cost "x"; proxy_pass http://backend; }
         location /api/dear/ { include apikeyd/protect.conf; set $apikey_cost "3"; proxy_pass http://backend; }
         location /api/two/ { include apikeyd/protect.conf; set $apikey_scope "a:b c:d"; proxy_pass http://backend; }
     """).start()
     yield nginx, backend
     nginx.stop()
-    backend.shutdown()
+    backend.close()
     shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.mark.parametrize("http", ["--http1.1", "--http2"])
-def test_both_kinds_of_limit_headers_pass_nginx(proxied, site, http):
-    nginx, _ = site
+def test_both_kinds_of_limit_headers_pass_nginx(proxied, policies, http):
+    nginx, _ = policies
     proxied.tool("plan", "set", "four", "--limit", "hour=4/1h", check=0)
     _, key = proxied.create("acme", plan="four")
     for path, status, left in [("/api/dear/x", 200, 1), ("/api/dear/x", 429, 1), ("/api/x", 200, 0), ("/api/x", 429, 0), ("/whoami", 429, 0)]:
@@ -469,8 +469,8 @@ def test_both_kinds_of_limit_headers_pass_nginx(proxied, site, http):
 
 
 @pytest.mark.parametrize("http", ["--http1.1", "--http2"])
-def test_a_mistake_in_nginx_is_closed_and_said(proxied, site, http):
-    nginx, backend = site
+def test_a_mistake_in_nginx_is_closed_and_said(proxied, policies, http):
+    nginx, backend = policies
     _, key = proxied.create("acme")
     before = backend.requests
     reply = nginx.curl("/api/bad/x", http, key=key)
@@ -479,8 +479,8 @@ def test_a_mistake_in_nginx_is_closed_and_said(proxied, site, http):
     assert backend.requests == before
 
 
-def test_all_scopes_of_a_route_are_needed(proxied, site):
-    nginx, _ = site
+def test_all_scopes_of_a_route_are_needed(proxied, policies):
+    nginx, _ = policies
     assert nginx.curl("/api/two/x", key=proxied.create("acme", scope=["a:b", "c:*"])[1]).status == 200
     reply = nginx.curl("/api/two/x", key=proxied.create("acme", scope="a:b")[1])
     assert reply.status == 403 and reply.header("WWW-Authenticate").endswith('error="insufficient_scope", scope="a:b c:d"')
@@ -489,7 +489,7 @@ def test_all_scopes_of_a_route_are_needed(proxied, site):
 @pytest.mark.parametrize("http", ["--http1.1", "--http2"])
 def test_a_keeper_that_hangs_behind_nginx(directory, http):
     backend, daemon = Backend(), Daemon(directory / "d", keeper_timeout="200ms").start()
-    nginx = Nginx(directory / "n", daemon.socket, backend.port).start()
+    nginx = NginxAuthRequest(directory / "n", daemon, backend).start()
     try:
         _, key = daemon.create("acme")
         keeper = daemon.keeper_pid()
@@ -504,4 +504,4 @@ def test_a_keeper_that_hangs_behind_nginx(directory, http):
     finally:
         nginx.stop()
         daemon.stop(expect=None)
-        backend.shutdown()
+        backend.close()

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from harness.backend import Backend
-from harness.nginx import Nginx
+from harness.nginx import NginxAuthRequest
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def used(daemon, directory):
     """A daemon that has seen keys in every way that is allowed and every way that is not; (daemon, secrets)."""
     daemon.start()
     backend = Backend()
-    nginx = Nginx(directory / "n", daemon.socket, backend.port).start()
+    nginx = NginxAuthRequest(directory / "n", daemon, backend).start()
     daemon.tool("plan", "set", "p", "--limit", "hour=3/1h", check=0)
     made = [daemon.create(f"owner{i}", plan="p", name="n") for i in range(3)]
     keys = [k for _, k in made]
@@ -43,7 +43,7 @@ def used(daemon, directory):
     peppers = [line.split()[1] for line in pathlib.Path(daemon.settings["pepper_file"]).read_text().splitlines() if line and line[0] != "#"]
     yield daemon, keys + [unknown], peppers
     nginx.stop()
-    backend.shutdown()
+    backend.close()
 
 
 def forms(keys, peppers):

@@ -1,5 +1,6 @@
 """Starts the real programs on a directory of their own."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -7,7 +8,9 @@ import pwd
 import select
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 from . import fcgi
@@ -160,10 +163,64 @@ class Daemon:
     def keeper_pid(self):
         return wait_until(lambda: next(iter(self.children("keeper")), None), "a keeper runs")
 
+    @contextlib.contextmanager
+    def without_keeper(self):
+        """Workers run, no keeper does: the supervisor, stopped meanwhile, cannot start another."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            for pid in self.children("keeper"):
+                os.kill(pid, signal.SIGKILL)
+            # A zombie until the supervisor goes on: gone is who has no command line.
+            wait_until(lambda: not self.children("keeper"), "the keeper is gone")
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+            self.wait_ready()
+
+    @contextlib.contextmanager
+    def impostor(self, serve):
+        """Listens where a stopped apikeyd did; serve(connection) runs in a thread for each connection. Yields the list of connections."""
+        address, accepted = self.address, []
+        server = socket.socket(socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not isinstance(address, tuple):
+            address.unlink(missing_ok=True)
+        server.bind(address if isinstance(address, tuple) else str(address))
+        server.listen(64)
+
+        def one(connection):
+            with connection, contextlib.suppress(OSError):
+                serve(connection)
+
+        def run():
+            with contextlib.suppress(OSError):
+                while True:
+                    accepted.append(server.accept()[0])
+                    threading.Thread(target=one, args=(accepted[-1],), daemon=True).start()
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield accepted
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+            server.close()
+            if not isinstance(address, tuple):
+                address.unlink(missing_ok=True)
+
     # ---- requests, as a web server sends them ----
 
+    @property
+    def address(self):
+        """Where it listens: a path, or (host, port)."""
+        listen = self.settings["listen"]
+        if listen.startswith("/"):
+            return pathlib.Path(listen)
+        host, _, port = listen.rpartition(":")
+        return host, int(port)
+
     def connect(self, timeout=10):
-        return fcgi.Connection(self.socket, timeout)
+        return fcgi.Connection(self.address, timeout)
 
     def ask(self, key=None, role=fcgi.RESPONDER, **params):
         """One request on a connection of its own."""

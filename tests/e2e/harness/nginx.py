@@ -1,52 +1,52 @@
-"""The real nginx with the shipped configuration, TLS and HTTP/2, on a directory and a port of its own."""
+"""The real nginx with the shipped configuration, TLS and HTTP/2."""
 
 import os
-import pathlib
-import shutil
 import signal
-import socket
-import subprocess
 
-from .daemon import ROOT, wait_until
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+from .daemon import wait_until
+from .mount import Mount
 
 
-class Nginx:
-    def __init__(self, directory, fcgi_socket, backend_port, extra_server="", drop=None, extra_http=""):
-        """drop: (file, line fragment) removed from the shipped files, to show that the line matters.
-        extra_http: lines of the http level; {dir} and {port} are this nginx's."""
-        self.dir = pathlib.Path(directory)
-        self.dir.mkdir(parents=True, exist_ok=True)
-        os.chmod(self.dir, 0o755)
-        self.port, self.plain_port = free_port(), free_port()
-        shutil.copytree(ROOT / "conf" / "nginx", self.dir / "apikeyd", dirs_exist_ok=True)
-        self.edit("apikeyd/upstream.conf", "/run/apikeyd/fcgi.sock", str(fcgi_socket))
-        if drop:
-            self.edit("apikeyd/" + drop[0], drop[1], "")
-        self.cert = self.dir / "cert.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-keyout", self.dir / "key.pem", "-out", self.cert, "-days", "2", "-subj", "/CN=localhost",
-                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
-        site = (ROOT / "conf" / "nginx" / "example.conf").read_text()
+class NginxAuthRequest(Mount):
+    name = "nginx-auth_request"
+    shipped = "nginx"
+    internal = ("/_apikeyd", "/_apikeyd/", "/_apikeyd?x=1", "/%5fapikeyd", "/@apikey_deny", "/@apikey_down")
+    example = "example.conf"
+
+    # The site of the shipped example, with this mount's names; and the locations that the tests need beside it.
+    more = """
+    listen 127.0.0.1:{plain_port};
+    location /files/ {{
+        include apikeyd/protect.conf;
+        root {www};
+    }}
+"""
+
+    protecting = [
+        ("protect.conf", "auth_request /_apikeyd;", "gate_down"),
+        ("protect.conf", "proxy_set_header Apikey-Id      $apikey_id;", "forged_identity"),
+        ("protect.conf", "proxy_set_header Apikey-Meta    $apikey_meta;", "forged_identity_where_the_key_has_none"),
+        ("protect.conf", "proxy_set_header Apikey-Status  \"\";", "forged_internal_headers"),
+        ("protect.conf", "proxy_set_header X-Api-Key      \"\";", "keys_with_other_spellings"),
+        ("protect.conf", "proxy_set_header Authorization  \"\";", "forged_identity"),
+        ("protect.conf", "proxy_ignore_headers   X-Accel-Redirect;", "backend_redirects"),
+        ("gate.conf", "internal;                  # only nginx itself asks here", "internal_locations"),
+    ]
+
+    def configure(self):
+        self.edit("upstream.conf", "/run/apikeyd/fcgi.sock", str(self.address))
         for old, new in {
-            "127.0.0.1:8080": f"127.0.0.1:{backend_port}",
+            "127.0.0.1:8080": f"127.0.0.1:{self.backend.port}",
             "443 ssl http2": f"127.0.0.1:{self.port} ssl http2",
             "api.example.com;": "localhost;",
             "/etc/ssl/certs/api.example.com.pem": str(self.cert),
             "/etc/ssl/private/api.example.com.key": str(self.dir / "key.pem"),
         }.items():
-            assert old in site, f"conf/nginx/example.conf lost the line with {old}"
-            site = site.replace(old, new)
-        # The same site over plain HTTP, to see https_required; and what a test adds.
-        site = site.rstrip()
+            self.edit(self.example, old, new)
+        path = self.conf / self.example
+        site = path.read_text().rstrip()
         assert site.endswith("}")
-        site = site[:-1] + f"    listen 127.0.0.1:{self.plain_port};\n{extra_server}\n}}\n"
-        (self.dir / "site.conf").write_text(site)
+        path.write_text(site[:-1] + self.more.format(plain_port=self.plain_port, www=self.www) + self.extra + "\n}\n")
         user = "user root;" if os.getuid() == 0 else ""
         (self.dir / "nginx.conf").write_text(f"""
 {user}
@@ -60,69 +60,16 @@ http {{
     client_body_temp_path {self.dir}/t1; proxy_temp_path {self.dir}/t2; fastcgi_temp_path {self.dir}/t3;
     uwsgi_temp_path {self.dir}/t4; scgi_temp_path {self.dir}/t5;
     client_max_body_size 16m;
-    {extra_http.format(dir=self.dir, port=self.port)}
-    include site.conf;
+    {self.outer}
+    include apikeyd/{self.example};
 }}
 """)
-        self.process = None
 
-    def edit(self, name, old, new):
-        path = self.dir / name
-        text = path.read_text()
-        assert old in text, f"{name} lost {old!r}"
-        path.write_text(text.replace(old, new))
+    def command(self):
+        return ["nginx", "-p", self.dir, "-c", self.dir / "nginx.conf"]
 
-    def start(self):
-        self.process = subprocess.Popen(["nginx", "-p", self.dir, "-c", self.dir / "nginx.conf"],
-                                        stdout=subprocess.DEVNULL, stderr=open(self.dir / "stderr", "wb"))
-
-        def up():
-            assert self.process.poll() is None, (self.dir / "stderr").read_text() + self.errors()
-            with socket.socket() as s:
-                return s.connect_ex(("127.0.0.1", self.port)) == 0
-        wait_until(up, "nginx listens")
-        return self
-
-    def errors(self):
-        path = self.dir / "error.log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(20)
-        self.process = None
-
-    def url(self, path, plain=False):
-        return f"http://localhost:{self.plain_port}{path}" if plain else f"https://localhost:{self.port}{path}"
-
-    def curl(self, path, *args, key=None, plain=False, input=None):
-        """curl: a Reply with status, headers (list), body."""
-        headers = self.dir / "reply-headers"
-        auth = ["-H", f"Authorization: Bearer {key}"] if key else []
-        done = subprocess.run(["curl", "-sS", "--cacert", self.cert, "-D", headers, "--max-time", "30", "--path-as-is", *auth, *map(str, args),
-                               self.url(path, plain)], input=input, capture_output=True, timeout=60)
-        assert done.returncode == 0, done.stderr.decode()
-        return Reply(headers.read_bytes(), done.stdout)
-
-
-class Reply:
-    def __init__(self, head, body):
-        # Interim answers (100 Continue) come first: the last block is the answer.
-        blocks = [b for b in head.replace(b"\r\n", b"\n").split(b"\n\n") if b.strip()]
-        lines = blocks[-1].decode("latin-1").split("\n")
-        self.version, self.status = lines[0].split()[0], int(lines[0].split()[1])
-        self.headers = [tuple(line.split(": ", 1)) if ": " in line else (line.rstrip(":"), "") for line in lines[1:]]
-        self.body = body
-
-    def all(self, name):
-        return [v for n, v in self.headers if n.lower() == name.lower()]
-
-    def header(self, name):
-        values = self.all(name)
-        assert len(values) <= 1, f"{name} repeated: {values}"
-        return values[0] if values else None
-
-    def json(self):
-        import json
-        return json.loads(self.body)
+    def reload(self):
+        before = self.workers()
+        self.process.send_signal(signal.SIGHUP)
+        # The old ones leave when their last request is done.
+        wait_until(lambda: (now := self.workers()) and not now & before, "nginx has new workers alone")

@@ -1,0 +1,426 @@
+"""Ways to get in without a key, or as somebody else: functions of a Site that raise AssertionError when they succeed.
+
+test_attacks.py runs each against each mount; and, where a mount names an attack beside a line of its configuration (Mount.protecting), against
+that mount without the line, where it has to succeed. So none of them can pass by accident."""
+
+import itertools
+import threading
+import urllib.parse
+
+ATTACKS = {}
+
+
+def attack(function):
+    ATTACKS[function.__name__] = function
+    return function
+
+
+def refused(reply):
+    """Denied, in whatever words, or sent elsewhere (a slash at the end), or the connection closed."""
+    assert reply is None or reply.status >= 300, reply
+
+
+FORGED = ["Apikey-Id", "apikey-id", "APIKEY-ID", "Apikey_Id", "apikey_id", "APIKEY_ID", "Apikey-Owner", "apikey_owner", "Apikey-Plan", "Apikey_Plan",
+          "Apikey-Scopes", "APIKEY_SCOPES", "Apikey-Meta", "apikey_meta"]
+INTERNAL = ["Apikey-Status", "Apikey_Status", "Apikey-Problem", "Apikey_Problem", "Apikey-Denied", "Apikey_Denied"]
+
+
+# ---- identity ----
+
+def forge(site, name):
+    for headers in ([f"{name}: evil"], [f"{name}: evil", f"{name}: evil2"]):
+        with site.backend_untouched():
+            refused(site.mount.send(site.mount.api + "x", *headers))
+        reply = site.mount.send(site.mount.api + "x", *headers, key=site.key)
+        # A server may refuse a header that it does not like.
+        if reply is not None and reply.status == 200:
+            site.check_identity(reply.json())
+            site.check_seen(reply.json(), "evil")
+        else:
+            refused(reply)
+
+
+@attack
+def forged_identity(site):
+    """Headers that claim to be the gate's."""
+    for name in FORGED:
+        forge(site, name)
+
+
+@attack
+def forged_internal_headers(site):
+    """Headers by which server and gate talk."""
+    for name in INTERNAL:
+        forge(site, name)
+
+
+@attack
+def forged_identity_where_the_key_has_none(site):
+    """A key without scopes and metadata: nothing of the gate's replaces what the client claims."""
+    _, key = site.daemon.create("acme")
+    for sep in "-_":
+        reply = site.mount.send(site.mount.api + "x", f"Apikey{sep}Meta: evil", f"Apikey{sep}Scopes: evil", key=key)
+        assert reply.status == 200, reply
+        site.check_seen(reply.json(), "evil")
+
+
+@attack
+def mixed_spellings(site):
+    """The same header with '-' and with '_', in both orders: a backend that folds them may take the wrong one."""
+    for pair in (("Apikey-Id: evil", "Apikey_Id: evil"), ("Apikey_Id: evil", "APIKEY-ID: evil"), ("apikey_owner: evil", "Apikey_Scopes: evil")):
+        reply = site.mount.send(site.mount.api + "x", *pair, key=site.key)
+        assert reply.status == 200, reply
+        site.check_identity(reply.json())
+
+
+@attack
+def stripped_identity(site):
+    """Connection names hop-by-hop headers, which a proxy removes: not the gate's."""
+    for value in ("Apikey-Id", "close, Apikey-Id, Apikey-Owner", "keep-alive, apikey-scopes", "Apikey-Plan,Apikey-Meta,close", "APIKEY-ID;close", "Apikey_Id, close"):
+        headers = [f"Connection: {value}"] if "close" in value else [f"Connection: {value}", "Connection: close"]
+        reply = site.mount.send(site.mount.api + "x", *headers, key=site.key)
+        if reply is not None and reply.status == 200:
+            site.check_identity(reply.json())
+            assert site.identity(reply.json())["APIKEY_META"] != []
+        else:
+            refused(reply)
+
+
+@attack
+def policy_from_the_client(site):
+    """What only the web server's configuration may say."""
+    for name in ("APIKEYD_MODE", "APIKEYD-MODE", "APIKEYD_SCOPE", "APIKEYD-SCOPE", "APIKEYD_COST", "APIKEYD-COST", "APIKEYD_PASS"):
+        for value in ("", "0", "serve", "@backend"):
+            with site.backend_untouched():
+                refused(site.mount.send(site.mount.admin + "x", f"{name}: {value}", key=site.key))
+                refused(site.mount.send(site.mount.api + "x", f"{name}: {value}"))
+
+
+# ---- credentials ----
+
+@attack
+def ambiguous_credentials(site):
+    """More than one value: whichever the gate checked, somebody else may read the other."""
+    good, other = site.key, site.admin_key
+    for a, b in itertools.permutations((good, other, "junk"), 2):
+        for headers in ([f"X-API-Key: {a}", f"X-API-Key: {b}"], [f"X-API-Key: {a}, {b}"], [f"X-API-Key: {a},{b}"],
+                        [f"Authorization: Bearer {a}", f"Authorization: Bearer {b}"], [f"Authorization: Bearer {a}, Bearer {b}"],
+                        [f"Authorization: Bearer {a}", f"X-API-Key: {b}"]):
+            with site.backend_untouched():
+                reply = site.mount.send(site.mount.api + "x", *headers)
+                assert reply is not None and reply.status == 400, (headers, reply)
+
+
+@attack
+def repeated_credentials(site):
+    with site.backend_untouched():
+        for line in (f"X-API-Key: {site.key}", f"Authorization: Bearer {site.key}"):
+            reply = site.mount.send(site.mount.api + "x", line, line)
+            assert reply.status == 400, reply
+
+
+@attack
+def keys_with_other_spellings(site):
+    """X_API_Key and the like: no second key slips in beside the first, and no spelling reaches the backend."""
+    for name in ("X_API_KEY", "X_Api_Key", "x-api_key", "X_Api-Key"):
+        reply = site.mount.send(site.mount.api + "x", f"{name}: junk")
+        refused(reply)
+        for lines in ([f"{name}: {site.key}"], [f"X-API-Key: {site.key}", f"{name}: {site.key}"], [f"{name}: {site.key}", f"Authorization: Bearer {site.key}"],
+                      [f"X-API-Key: {site.key}", f"{name}: {site.admin_key}"], [f"{name}: {site.admin_key}", f"Authorization: Bearer {site.key}"]):
+            before = len(site.backend.seen)
+            reply = site.mount.send(site.mount.api + "x", *lines)
+            if reply is not None and reply.status == 200:
+                site.check_seen(reply.json())
+                ids = site.identity(reply.json())["APIKEY_ID"]
+                assert len(ids) == 1 and (ids == [site.id] or len(lines) == 2 and site.admin_key in "".join(lines)), ids
+            else:
+                refused(reply)
+                assert site.backend.seen[before:] == []
+
+
+@attack
+def keys_elsewhere(site):
+    """A key in a cookie, in the body, as a user name: none of these is a credential."""
+    body = f"api_key={site.key}".encode()
+    with site.backend_untouched():
+        refused(site.mount.send(site.mount.api + "x", f"Cookie: api_key={site.key}; Authorization=Bearer {site.key}"))
+        refused(site.mount.send(site.mount.api + "x", "Content-Type: application/x-www-form-urlencoded", method="POST", body=body))
+        refused(site.mount.send(site.mount.api + "x", f"Proxy-Authorization: Bearer {site.key}"))
+        refused(site.mount.send(site.mount.api + "x", f"Authorization: Basic {site.key}"))
+
+
+# ---- targets ----
+
+@attack
+def absolute_targets(site):
+    """The absolute form names a host and a path of its own: the same rules."""
+    for base in ("https://localhost", "http://localhost", "https://evil.example", "HTTP://evil.example:80", "https://x@localhost"):
+        with site.backend_untouched():
+            refused(site.mount.send(base + site.mount.api + "x"))
+            refused(site.mount.send(base + site.mount.admin + "x", key=site.key))
+            reply = site.mount.send(base + site.mount.api + f"x?api_key={site.key}", key=site.key)
+            refused(reply)
+
+
+def views(target):
+    """What backends may take a path for: as it is; decoded, with dot segments resolved; the same without ;parameters and with '\\' as '/'; the path
+    of what looks like an absolute URL."""
+    raw = target.partition("?")[0]
+    forms = [raw]
+    if "//" in raw:
+        forms.append("/" + raw.split("//", 1)[1].partition("/")[2])
+    for form in list(forms):
+        for text in (form, urllib.parse.unquote(form)):
+            for flat in (text, text.replace("\\", "/"), "/".join(s.partition(";")[0] for s in text.replace("\\", "/").split("/"))):
+                out = []
+                for segment in flat.split("/"):
+                    if segment == "..":
+                        out = out[:-1]
+                    elif segment not in ("", "."):
+                        out.append(segment)
+                forms += [flat, "/" + "/".join(out)]
+    return {f.lower().rstrip("/") + "/" for f in forms}
+
+
+TARGETS = ["{api}x/../admin/y", "{api}x/%2e%2e/admin/y", "{api}x/.%2E/admin/y", "{api}x%2f..%2fadmin%2fy", "{api}x%2F%2e%2e%2Fadmin/y", "{api}admin%2fy",
+           "{api}%61dmin/y", "{api}./admin/y", "{api}%2e/admin/y", "/{api}admin/y", "{api}/admin/y", "{api}//admin/y", "{admin}../x", "{admin}%2e%2e/x",
+           "{admin}..%2fx", "{admin}y/../../x", "{api}admin/", "{api}admin", "{api}admin?x", "{api}admin/?x", "/x/..{api}x", "/%2e%2e{api}x", "/..{api}admin/y",
+           "{api}..{api}admin/y", "{api}x#/../admin/y", "{api}x?/../admin/y", "{api}admin%00/y", "{api}x%00/../admin/y", "{api}admin%20/y", "{api}admin%09y", "*", "x",
+           "//localhost{api}admin/y", "//x{admin}y", "{api}..;{api}admin/y", "{api};/admin/y", "{api}admin;x=1/y", "{api}x/..;/admin/y", "{api}x\\..\\admin\\y",
+           "{api}x%5c..%5cadmin%5cy", "{api}\\admin/y", "/;{api}admin/y", "{api}%2561dmin/y", "{api}%252e%252e/admin/y"]
+
+
+def targets(site):
+    return [t.format(api=site.mount.api, admin=site.mount.admin) for t in TARGETS]
+
+
+@attack
+def odd_targets_without_a_key(site):
+    """Encoded, dotted, doubled and cut paths: none leads around the gate."""
+    with site.backend_untouched():
+        for target in targets(site):
+            refused(site.mount.send(target))
+
+
+def odd_targets_around_a_scope(site):
+    """A key without the scope asks for the route that needs it by other names; whatever the backend takes the name for, it is not that route."""
+    for target in targets(site):
+        before = len(site.backend.seen)
+        site.mount.send(target, key=site.key)
+        for seen in site.backend.seen[before:]:
+            assert not any(v.startswith(site.mount.admin) for v in views(seen["target"])), (target, seen["target"])
+
+
+@attack
+def internal_locations(site):
+    """Paths that only the server itself may go to."""
+    with site.backend_untouched():
+        for path in site.mount.internal:
+            for key in (None, site.key):
+                assert site.mount.send(path, key=key).status == 404
+
+
+@attack
+def other_hosts(site):
+    """An unknown Host, none, two: no way to a site without the gate."""
+    with site.backend_untouched():
+        for host in ("evil.example", "127.0.0.1", "localhost:1", "localhost.", ""):
+            refused(site.mount.send(site.mount.api + "x", host=host))
+        refused(site.mount.send(site.mount.api + "x", "Host: evil.example"))
+
+
+@attack
+def other_methods(site):
+    """A gate that looks at known methods only would let these through."""
+    with site.backend_untouched():
+        for method in ("TRACE", "CONNECT", "PROPFIND", "get", "FOO", "PURGE", "DEBUG"):
+            for headers in ((), ("X-HTTP-Method-Override: OPTIONS",)):
+                refused(site.mount.send(site.mount.api + "x", *headers, method=method))
+
+
+# ---- the backend ----
+
+@attack
+def backend_redirects(site):
+    """A backend that answers X-Accel-Redirect or X-Sendfile (because somebody made it repeat a header) moves nobody elsewhere."""
+    for value in (site.mount.admin + "secret", "@backend", "/_apikeyd", "/etc/passwd", site.mount.api + "other"):
+        for name in ("X-Accel-Redirect", "X-Sendfile", "X-LIGHTTPD-send-file", "X-Sendfile2", "X-Reproxy-URL"):
+            before = len(site.backend.seen)
+            query = urllib.parse.urlencode({"say": f"{name}:{value}"}, safe="/:@")
+            reply = site.mount.send(site.mount.api + "x?" + query, key=site.key)
+            assert reply.status == 200 and reply.json()["target"].startswith(site.mount.api + "x?"), reply
+            assert len(site.backend.seen) == before + 1
+            for leaked in ("Apikey-Id", "Apikey-Owner", "Apikey-Status"):
+                assert reply.header(leaked) is None
+
+
+# ---- the gate ----
+
+def never_open(site):
+    with site.backend_untouched():
+        for key in (None, "junk", site.key):
+            for path in (site.mount.api, site.mount.admin, site.mount.files, site.mount.whoami):
+                if path:
+                    refused(site.mount.send(path, key=key))
+
+
+@attack
+def gate_down(site):
+    with site.mount.gate_down():
+        never_open(site)
+
+
+def gate_that(answers):
+    def serve(connection):
+        connection.settimeout(5)
+        connection.recv(65536)
+        if answers:
+            connection.sendall(answers)
+    return serve
+
+
+@attack
+def gate_closes(site):
+    """It takes the request and goes away."""
+    with site.mount.gate_fake(gate_that(b"")) as accepted:
+        never_open(site)
+        assert accepted
+
+
+@attack
+def gate_babbles(site):
+    """Something else listens there: HTTP, a shell, half a record."""
+    for answers in (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"\x01\x06\x00\x01\xff\xff\x00\x00", b"\x00" * 64):
+        with site.mount.gate_fake(gate_that(answers)) as accepted:
+            never_open(site)
+            assert accepted
+
+
+@attack
+def gate_hangs(site):
+    """It takes the request and says nothing: nothing reaches the backend, not even when it goes away in the end."""
+    arrived, go_on = threading.Semaphore(0), threading.Event()
+
+    def serve(connection):
+        connection.recv(65536)
+        arrived.release()
+        go_on.wait(30)
+    with site.mount.gate_fake(serve), site.backend_untouched():
+        replies = []
+        clients = [threading.Thread(target=lambda k=k: replies.append(site.mount.send(site.mount.api + "x", key=k))) for k in (None, site.key)]
+        for c in clients:
+            c.start()
+        for c in clients:
+            assert arrived.acquire(timeout=20)
+        assert replies == []
+        go_on.set()
+        for c in clients:
+            c.join(30)
+        assert len(replies) == 2
+        for reply in replies:
+            refused(reply)
+
+
+# ---- the protocol ----
+
+@attack
+def oversized_headers(site):
+    """Too much of anything is refused, and leaves no trace in the next request."""
+    many = [f"X-H{i}: y" for i in range(300)]
+    with site.backend_untouched():
+        for headers in ([f"X-Filler: {'x' * 7000}"], [f"X-Filler: {'x' * 20000}"], [f"X-API-Key: {'x' * 9000}"], [f"Authorization: Bearer {'x' * 7000}"], many,
+                        [f"X-H{i}: {'y' * 6000}" for i in range(12)]):
+            refused(site.mount.send(site.mount.api + "x", *headers))
+        refused(site.mount.send(site.mount.api + "x" * 9000))
+    for headers in ([f"X-Filler: {'x' * 20000}"], many, [f"X-API-Key: {'x' * 9000}"]):
+        reply = site.mount.send(site.mount.api + "x", *headers, key=site.key)
+        if reply is not None and reply.status < 400:
+            site.check_identity(reply.json())
+    assert site.mount.send(site.mount.api + "x", key=site.key).status == 200
+
+
+@attack
+def http_1_0(site):
+    """No Host, no keep-alive, no chunks: the same gate."""
+    with site.backend_untouched():
+        for host in ("localhost", ""):
+            refused(site.mount.send(site.mount.api + "x", version="HTTP/1.0", host=host))
+            refused(site.mount.send(site.mount.admin + "x", version="HTTP/1.0", host=host, key=site.key))
+    reply = site.mount.send(site.mount.api + "x", "Apikey-Id: evil", version="HTTP/1.0", key=site.key)
+    assert reply.status == 200
+    site.check_identity(reply.json())
+
+
+def request(site, path="x", key=None, *headers, close=False):
+    lines = [f"GET {site.mount.api}{path} HTTP/1.1", "Host: localhost", *headers]
+    lines += [f"Authorization: Bearer {key}"] if key else []
+    lines += ["Connection: close"] if close else []
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+@attack
+def pipelining(site):
+    """Several requests at once on one connection: each is decided for itself."""
+    keys = [site.key, None, site.admin_key, "junk", site.key, None]
+    before = len(site.backend.seen)
+    replies = site.mount.raw(b"".join(request(site, f"x{i}", k, close=i == len(keys) - 1) for i, k in enumerate(keys)), replies=len(keys))
+    ids = {site.key: site.id, site.admin_key: site.admin_id}
+    for i, reply in enumerate(replies):
+        if keys[i] in ids:
+            assert reply.status == 200 and site.identity(reply.json())["APIKEY_ID"] == [ids[keys[i]]], reply
+        else:
+            assert reply.status == 401
+    assert replies and len(site.backend.seen) - before <= 3
+    for seen in site.backend.seen[before:]:
+        assert site.identity(seen)["APIKEY_ID"] == [ids[keys[int(seen["target"][-1])]]]
+
+
+SMUGGLING = [
+    ["Content-Length: 4", "Transfer-Encoding: chunked"], ["Transfer-Encoding: chunked", "Content-Length: 4"], ["Content-Length: 4", "Content-Length: 0"],
+    ["Content-Length: 4, 0"], ["Transfer-Encoding : chunked", "Content-Length: 4"], ["Transfer-Encoding: xchunked", "Content-Length: 4"],
+    ["Transfer-Encoding: chunked", "Transfer-Encoding: identity", "Content-Length: 4"], ["Transfer-Encoding:\x0bchunked", "Content-Length: 4"],
+    [" Transfer-Encoding: chunked", "Content-Length: 4"], ["X: y\r\n Transfer-Encoding: chunked", "Content-Length: 4"], ["Content-Length: +4"], ["Content-Length: 0x4"],
+    ["Transfer_Encoding: chunked", "Content-Length: 4"], ["Content_Length: 0", "Content-Length: 4"], ["Transfer-Encoding: chunked, identity"],
+    ["X: y\rContent-Length: 0", "Content-Length: 4"], ["X: y\nContent-Length: 0", "Content-Length: 4"],
+]
+
+
+@attack
+def smuggling(site):
+    """Two ideas of where a request ends would let a second one through that nobody decided: the backend never sees the second with the rights of the
+    first, and never one without an identity."""
+    for lengths in SMUGGLING:
+        for key in (None, site.key):
+            hidden = f"GET {site.mount.admin}smuggled HTTP/1.1\r\nHost: localhost\r\nApikey-Id: evil\r\nContent-Length: 0\r\n\r\n"
+            auth = f"Authorization: Bearer {key}\r\n" if key else ""
+            before = len(site.backend.seen)
+            for body in ("0\r\n\r\n", "5c\r\n"):
+                site.mount.raw((f"POST {site.mount.api}x HTTP/1.1\r\nHost: localhost\r\n{auth}" + "\r\n".join(lengths) + "\r\n\r\n" + body + hidden
+                                + f"GET {site.mount.api}end HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").encode("latin-1"), replies=3, timeout=2)
+            for seen in site.backend.seen[before:]:
+                assert "smuggled" not in seen["target"] and key is not None, (lengths, seen)
+                site.check_identity(seen)
+
+
+@attack
+def a_denied_body_is_no_request(site):
+    """The body of a refused request is a request with a good key: it is read as a body."""
+    inner = request(site, "smuggled", site.key)
+    with site.backend_untouched():
+        head = f"POST {site.mount.api}x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(inner)}\r\n\r\n".encode()
+        replies = site.mount.raw(head + inner + request(site, "y", close=True), replies=2)
+        for reply in replies:
+            assert reply.status == 401
+
+
+@attack
+def upgrades(site):
+    """A connection that becomes something else (WebSocket, HTTP/2 in plain text) is no way past the next decision."""
+    with site.backend_untouched():
+        for headers in (["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"],
+                        ["Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"]):
+            refused(site.mount.send(site.mount.api + "websocket", *headers))
+    reply = site.mount.send(site.mount.api + "x", "Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA", key=site.key)
+    assert reply is None or reply.status != 101
+    if reply is not None and reply.status == 200:
+        assert not [v for n, v in reply.json()["headers"] if v.lower() == "h2c"]

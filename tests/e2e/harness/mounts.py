@@ -1,0 +1,7 @@
+"""The mounts that test_mounts.py and test_attacks.py run against: one line each."""
+
+from .nginx import NginxAuthRequest
+
+MOUNTS = [
+    NginxAuthRequest,
+]

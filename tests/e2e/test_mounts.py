@@ -1,0 +1,252 @@
+"""Goal: the same matrix in front of every web server that apikeyd ships a configuration for: what the client gets for each verdict, that methods
+and bodies arrive whole, that the backend learns who asks and its own answers are left alone, that reloading loses no request. Invariants 1, 6."""
+
+import hashlib
+import os
+import re
+import threading
+
+import pytest
+
+BEARER = 'Bearer realm="api"'
+INVALID = BEARER + ', error="invalid_request"'
+
+
+def check_denial(reply, status, code):
+    assert reply.status == status, reply
+    assert reply.header("Content-Type") == "application/problem+json"
+    body = reply.json()
+    assert body["code"] == code and body["status"] == status and body["instance"].startswith("urn:apikeyd:request:") and body["title"]
+    assert reply.header("Apikey-Denied") == code and reply.header("Cache-Control") == "no-store"
+    check_leaks(reply)
+
+
+def check_leaks(reply):
+    """What is for the server and the backend stays between them."""
+    for name, _ in reply.headers:
+        low = name.lower()
+        assert low == "apikey-denied" or not low.startswith(("apikey-", "variable-", "x-accel", "x-sendfile", "apikeyd")) and low != "status", name
+
+
+def versions(site):
+    return ["--http1.1", "--http2"] if site.mount.http2 else ["--http1.1"]
+
+
+# ---- verdicts ----
+
+def test_admitted(site):
+    for http in versions(site):
+        reply = site.mount.curl(site.mount.api + "orders?x=1&y=%20a", http, key=site.key)
+        assert reply.status == 200 and reply.version == ("HTTP/2" if http == "--http2" else "HTTP/1.1")
+        seen = reply.json()
+        assert seen["target"] == site.mount.api + "orders?x=1&y=%20a" and seen["method"] == "GET"
+        site.check_identity(seen)
+        site.check_seen(seen)
+        assert site.identity(seen)["APIKEY_META"] != []
+        assert reply.header("RateLimit-Policy") == '"minute";q=100000;w=60'
+        assert re.fullmatch(r'"minute";r=\d+;t=\d+', reply.header("RateLimit"))
+        assert reply.header("Apikey-Denied") is None and reply.header("Retry-After") is None and reply.header("WWW-Authenticate") is None
+        check_leaks(reply)
+
+
+def test_x_api_key(site):
+    reply = site.mount.curl(site.mount.api + "x", "-H", f"X-API-Key: {site.key}")
+    assert reply.status == 200
+    site.check_identity(reply.json())
+    site.check_seen(reply.json())
+    both = site.mount.curl(site.mount.api + "x", "-H", f"X-API-Key: {site.key}", key=site.key)
+    assert both.status == 200
+
+
+DENIALS = {
+    "missing": ([], "x", 401, "key_missing", BEARER),
+    "junk": (["-H", "X-API-Key: junk"], "x", 401, "key_invalid", BEARER + ', error="invalid_token"'),
+    "comma": (["-H", "X-API-Key: KEY,KEY"], "x", 400, "request_invalid", INVALID),
+    "in the URL": ([], "x?api_key=KEY", 400, "key_in_url", INVALID),
+    "scope": (["-H", "X-API-Key: KEY"], "admin/x", 403, "scope_insufficient", BEARER + ', error="insufficient_scope", scope="admin:write"'),
+}
+
+
+@pytest.mark.parametrize("case", DENIALS)
+def test_denied(site, case):
+    args, path, status, code, challenge = DENIALS[case]
+    with site.backend_untouched():
+        for http in versions(site):
+            reply = site.mount.curl(site.mount.api + path.replace("KEY", site.key), http, *[a.replace("KEY", site.key) for a in args])
+            check_denial(reply, status, code)
+            told = ", ".join(reply.all("WWW-Authenticate"))
+            if status == 401:
+                assert told.startswith(challenge) and told.endswith(', ApiKey realm="api"') and told.count("realm=") == 2
+            else:
+                assert told.startswith(challenge) and told.count("realm=") == 1
+            assert reply.header("RateLimit") is None and reply.header("Retry-After") is None
+
+
+def test_a_scope_that_is_held(site):
+    reply = site.mount.curl(site.mount.admin + "x", key=site.admin_key)
+    assert reply.status == 200
+    site.check_identity(reply.json(), site.admin_id, "root", "admin:write")
+
+
+def test_rate_limited(site):
+    key = site.limited(2)
+    first = site.mount.curl(site.mount.api + "x", key=key)
+    assert first.status == 200 and first.header("RateLimit").startswith('"hour";r=1;')
+    assert site.mount.curl(site.mount.api + "x", key=key).status == 200
+    with site.backend_untouched():
+        for http in versions(site):
+            reply = site.mount.curl(site.mount.api + "x", http, key=key)
+            check_denial(reply, 429, "rate_limited")
+            assert reply.json()["violated-policies"] == ["hour"]
+            assert re.fullmatch(r'"hour";r=0;t=\d+', reply.header("RateLimit")) and reply.header("RateLimit-Policy") == '"hour";q=2;w=3600'
+            assert 3500 <= int(reply.header("Retry-After")) <= 3600
+            assert reply.header("WWW-Authenticate") is None
+
+
+def test_plain_http_is_refused(site):
+    with site.backend_untouched():
+        check_denial(site.mount.curl(site.mount.api + "x", key=site.limited(1), plain=True), 403, "https_required")
+
+
+def test_without_a_keeper(site):
+    with site.mount.keeper_stopped(), site.backend_untouched():
+        reply = site.mount.curl(site.mount.api + "x", key=site.key)
+        check_denial(reply, 503, "unavailable")
+        assert reply.header("Retry-After") == "1" and reply.json()["type"].endswith("#temporary-reduced-capacity")
+    assert site.mount.curl(site.mount.api + "x", key=site.key).status == 200
+
+
+def test_without_apikeyd(site):
+    with site.mount.gate_down(), site.backend_untouched():
+        for args in ([], ["-X", "POST", "-d", "x"]):
+            reply = site.mount.curl(site.mount.api + "x", *args, key=site.key)
+            assert reply.status == site.mount.down_status
+            if site.mount.down_is_problem:
+                check_denial(reply, 503, "unavailable")
+                assert reply.header("Retry-After") == "1"
+    assert site.mount.curl(site.mount.api + "x", key=site.key).status == 200
+
+
+def test_serve(site):
+    if site.mount.whoami is None:
+        pytest.skip("this mount has no serve route")
+    reply = site.mount.curl(site.mount.whoami, key=site.key)
+    assert reply.status == 200 and reply.json()["key"]["id"] == site.id and reply.header("Cache-Control") == "no-store"
+    denied = site.mount.curl(site.mount.whoami)
+    check_denial(denied, 401, "key_missing")
+    assert site.mount.curl(site.mount.whoami, "-X", "POST", "-d", "x" * 100000, key=site.key).status == 200
+    with site.mount.gate_down():
+        assert site.mount.curl(site.mount.whoami, key=site.key).status >= 500
+
+
+# ---- methods and bodies ----
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_methods(site, method):
+    body = [] if method in ("GET", "DELETE", "OPTIONS") else ["-d", "a=b"]
+    for http in versions(site):
+        reply = site.mount.curl(site.mount.api + "x", http, "-X", method, *body, key=site.key)
+        assert reply.status == 200 and reply.json()["method"] == method and reply.json()["length"] == (3 if body else 0)
+        with site.backend_untouched():
+            check_denial(site.mount.curl(site.mount.api + "x", http, "-X", method, *body), 401, "key_missing")
+
+
+def test_head(site):
+    for http in versions(site):
+        ok, denied = site.mount.curl(site.mount.api + "x", http, "-I", key=site.key), site.mount.curl(site.mount.api + "x", http, "-I")
+        assert (ok.status, denied.status) == (200, 401)
+        assert ok.header("X-Backend") == "yes" and ok.header("RateLimit") and site.backend.seen[-1]["method"] == "HEAD"
+        assert denied.header("Content-Type") == "application/problem+json" and denied.header("Apikey-Denied") == "key_missing"
+
+
+@pytest.mark.parametrize("how", ["length", "chunked"])
+def test_large_bodies_arrive_whole(site, directory, how):
+    data = os.urandom(5 * 1024 * 1024)
+    path = directory / "body"
+    path.write_bytes(data)
+    for http in versions(site):
+        extra = ["-H", "Transfer-Encoding: chunked"] if how == "chunked" and http == "--http1.1" else []
+        source = ["-T", "-"] if how == "chunked" else ["--data-binary", f"@{path}"]
+        reply = site.mount.curl(site.mount.api + "upload", http, "-X", "POST", *extra, *source, key=site.key, input=data if how == "chunked" else None)
+        assert reply.status == 200
+        assert reply.json()["length"] == len(data) and reply.json()["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_a_denied_upload_is_refused_before_its_body(site):
+    """The client announces 5 MB and sends none of it: the refusal comes all the same."""
+    if not site.mount.refuses_before_body:
+        pytest.skip("this server takes the body first")
+    with site.backend_untouched():
+        for expect in ("", "Expect: 100-continue\r\n"):
+            [reply] = site.mount.raw(f"POST {site.mount.api}x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5242880\r\n{expect}\r\n".encode())
+            check_denial(reply, 401, "key_missing")
+
+
+# ---- the backend's answers ----
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+def test_the_backends_own_errors_pass(site, status):
+    reply = site.mount.curl(f"{site.mount.api}status/{status}?say=WWW-Authenticate:Other&say=Retry-After:77", key=site.key)
+    assert reply.status == status and reply.header("X-Backend") == "yes" and reply.header("Apikey-Denied") is None
+    assert reply.header("Content-Type") == "application/json" and reply.json()["target"].startswith(f"{site.mount.api}status/{status}")
+    assert reply.header("WWW-Authenticate") == "Other" and reply.header("Retry-After") == "77"
+
+
+def test_internal_redirects_are_counted_once(site):
+    if site.mount.files is None:
+        pytest.skip("this mount serves no files")
+    key = site.limited(9)
+    for path, left in (("", 8), ("sub/", 7)):
+        reply = site.mount.curl(site.mount.files + path, key=key)
+        assert reply.status == 200 and reply.body == b"hello\n"
+        assert reply.header("RateLimit").startswith(f'"hour";r={left};')
+        check_denial(site.mount.curl(site.mount.files + path), 401, "key_missing")
+
+
+# ---- reloading ----
+
+class Load:
+    """Requests one after the other, each on a connection of its own, from two threads."""
+
+    def __init__(self, site):
+        self.site, self.ok, self.failed, self.end = site, 0, [], threading.Event()
+        self.moved = threading.Condition()
+        self.threads = [threading.Thread(target=self.run) for _ in range(2)]
+
+    def run(self):
+        while not self.end.is_set():
+            try:
+                reply = self.site.mount.send(self.site.mount.api + "x", key=self.site.key)
+            except OSError as e:
+                reply = e
+            with self.moved:
+                if getattr(reply, "status", None) == 200:
+                    self.ok += 1
+                else:
+                    self.failed.append(reply)
+                self.moved.notify_all()
+
+    def wait_for(self, more):
+        with self.moved:
+            goal = self.ok + more
+            assert self.moved.wait_for(lambda: self.ok >= goal or self.failed, 30)
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.end.set()
+        for t in self.threads:
+            t.join(30)
+
+
+@pytest.mark.parametrize("who", ["server", "apikeyd"])
+def test_a_reload_loses_no_request(site, who):
+    with Load(site) as load:
+        for _ in range(2):
+            load.wait_for(5)
+            site.mount.reload() if who == "server" else site.mount.gate_reload()
+        load.wait_for(10)
+    assert load.failed == [], site.mount.errors()[-2000:]
