@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "core/rules.h"
+#include "keeper/dryruns.h"
 #include "keeper/limits.h"
 #include "keeper/recent.h"
 
@@ -42,6 +43,7 @@ struct decide {
 	uint64_t generation; /* of plans and keys */
 	struct limits_plans *plans;
 	struct recent *recent;
+	struct dryruns *dryruns;
 	struct found key;
 	struct limits_look look;
 	char scopes[SCOPES_TEXT_MAX];
@@ -62,7 +64,8 @@ decide_new(struct store *store, struct peppers *peppers, const char *key_prefix,
 	d->writable = 1;
 	if (decide_configure(d, key_prefix, PLAN_BUILTIN, e) != 0 ||
 	    (d->plans = limits_plans_new(e)) == NULL ||
-	    (d->recent = recent_new(RECENT_MAX, e)) == NULL)
+	    (d->recent = recent_new(RECENT_MAX, e)) == NULL ||
+	    (d->dryruns = dryruns_new(e)) == NULL)
 		decide_free(&d);
 	return d;
 }
@@ -76,6 +79,7 @@ decide_free(struct decide **dp)
 		return;
 	limits_plans_free(&d->plans);
 	recent_free(&d->recent);
+	dryruns_free(&d->dryruns);
 	secret_wipe(d, sizeof(*d));
 	free(d);
 	*dp = NULL;
@@ -123,6 +127,7 @@ void
 decide_batch_end(struct decide *d, int committed)
 {
 	recent_batch_end(d->recent, committed);
+	dryruns_batch_end(d->dryruns, committed);
 }
 
 /* The key of a credential of valid form into D->key: 1, 0 unknown, -1. */
@@ -287,7 +292,7 @@ pass_limits(struct decide *d, const struct wire_check *c, const struct decide_ti
     struct wire_answer *a, enum verdict *verdict, int *wrote, struct err *e)
 {
 	const struct plan *plan;
-	int rc;
+	int rc, taken;
 
 	*verdict = VERDICT_UNAVAILABLE;
 	if ((rc = limits_plan(d->plans, d->store, plan_name(d, &d->key.rec), &plan, e)) <= 0)
@@ -308,14 +313,18 @@ pass_limits(struct decide *d, const struct wire_check *c, const struct decide_ti
 		remember(d, c, t, a, *verdict);
 		return 0;
 	}
-	if (c->cost > 0) {
-		if (!d->writable)
-			return 0;
-		if (limits_take(d->store, t->steady_us, &d->look, e) != 0)
+	/* On a full disk a limit that cannot be counted refuses, but a dry run never does. */
+	taken = c->cost > 0 && d->writable;
+	if (c->cost > 0 && !d->writable && d->look.dry_runs < (int)plan->nlimits)
+		return 0;
+	if (taken) {
+		if (limits_take(d->store, t->steady_us, &d->look, e) != 0 ||
+		    (d->look.would_refuse && dryruns_report(d->dryruns, d->store, &d->look,
+						 &d->key.rec, t->wall_us, t->steady_us, e) != 0))
 			return -1;
 		*wrote = 1;
 	}
-	limits_figures(&d->look, c->cost > 0, a);
+	limits_figures(&d->look, taken, a);
 	*verdict = VERDICT_OK;
 	remember(d, c, t, a, *verdict);
 	return 0;
@@ -506,7 +515,7 @@ explain_limits(struct decide *d, const struct wire_check *c, const struct decide
 	a->retry_us = d->look.retry_us;
 	if (d->look.refused)
 		a->verdict = VERDICT_RATE_LIMITED;
-	else if (c->cost > 0 && plan->nlimits > 0 && !d->writable)
+	else if (c->cost > 0 && d->look.dry_runs < (int)plan->nlimits && !d->writable)
 		x->trace(x->cookie, "space", 0,
 		    "the disk is too full to count requests; free some space");
 	else

@@ -156,7 +156,7 @@ limits_look(struct store *store, const struct keyrec *rec, const struct plan *pl
 {
 	look->plan = plan;
 	look->cost = cost;
-	look->refused = 0;
+	look->refused = look->would_refuse = look->dry_runs = 0;
 	look->retry_us = 0;
 	if (plan->nlimits == 0)
 		return 0;
@@ -173,6 +173,9 @@ limits_look(struct store *store, const struct keyrec *rec, const struct plan *pl
 		    slog_peek(&look->logs[i], &limit, now_us, cost, &io, &look->at[i], e);
 		if (look->fits[i] < 0)
 			return -1;
+		look->dry_runs += plan->limits[i].dry_run;
+		if (!look->fits[i] && plan->limits[i].dry_run)
+			look->would_refuse = 1;
 		if (look->fits[i] || plan->limits[i].dry_run)
 			continue;
 		if (!look->refused || look->at[i].retry_us < 0 ||

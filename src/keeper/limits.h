@@ -20,6 +20,8 @@ struct limits_look {
 	const struct plan *plan;
 	uint32_t cost;
 	int refused;	  /* one that is no dry run has no room */
+	int would_refuse; /* a dry run has none */
+	int dry_runs;	  /* how many of the limits are dry runs */
 	int64_t retry_us; /* then: until all have room; -1: never */
 	struct slog_state at[PLAN_LIMITS_MAX];
 	int fits[PLAN_LIMITS_MAX];

@@ -94,6 +94,12 @@ store_audit_append(struct store *s, struct store_audit *a, struct err *e)
 	return 0;
 }
 
+uint64_t
+store_audit_last(const struct store *s)
+{
+	return s->now.audit_last;
+}
+
 static int
 decode(struct store *s, uint64_t seq, struct span bytes, struct store_audit *a, struct err *e)
 {

@@ -167,6 +167,8 @@ struct store_audit {
 #define STORE_AUDIT_DETAIL_MAX 49152 /* of detail */
 int store_audit_append(struct store *, struct store_audit *, struct err *)
     __attribute__((warn_unused_result));
+/* The number of the newest entry, the running batch's included; 0: none. */
+uint64_t store_audit_last(const struct store *);
 typedef int store_audit_fn(void *cookie, const struct store_audit *, struct err *);
 /* From seq > ${after} upwards; the entry borrows from memory of the walk.  Returns as the last
  * ${fn} did, like the other walks. */

@@ -6,6 +6,8 @@ import signal
 import threading
 import time
 
+import pytest
+
 from harness.daemon import wait_until
 from harness.fcgi import params_for
 
@@ -111,6 +113,28 @@ def test_dry_run_counts_and_never_refuses(daemon):
     assert [r.status for r in replies] == [200] * 3
     assert all(r.header("RateLimit") is None for r in replies)
     assert daemon.json("show", kid)["limits"][0]["used"] == 3
+    # What it would have refused is told once in the window, also over a restart.
+    daemon.stop()
+    daemon.start()
+    assert daemon.ask(key).status == 200
+    told = [x for x in daemon.json_lines("audit", "--key", kid) if x["op"] == "limit.would_refuse"]
+    assert [x["detail"] for x in told] == [{"plan": "p", "limit": "hour", "units": 1, "window": "1h", "used": 1, "cost": 1}]
+    assert re.search(r"gate +limit.would_refuse +" + kid + " +plan=p limit=hour units=1", daemon.tool("audit", check=0).stdout)
+
+
+@pytest.mark.parametrize("form", ["draft", "legacy", "both"])
+def test_headers_are_silent_about_dry_runs(daemon, form):
+    """A plan of dry runs has no header in any form, on 200 as on 429 of another plan."""
+    daemon.write_conf(ratelimit_headers=form)
+    daemon.start()
+    daemon.tool("plan", "set", "dry", "--limit", "hour=1/1h", "--dry-run", check=0)
+    daemon.tool("plan", "set", "hard", "--limit", "hour=1/1h", check=0)
+    (_, dry), (_, hard) = daemon.create(plan="dry"), daemon.create(plan="hard")
+    assert [daemon.ask(k).status for k in (dry, dry, hard, hard)] == [200, 200, 200, 429]
+    names = [n.lower() for n, _ in daemon.ask(dry).headers]
+    assert not [n for n in names if "ratelimit" in n or n == "retry-after"]
+    names = [n.lower() for n, _ in daemon.ask(hard).headers]
+    assert ("ratelimit" in names) == (form != "legacy") and ("x-ratelimit-limit" in names) == (form != "draft")
 
 
 def test_the_window_slides(daemon):
