@@ -37,6 +37,7 @@ struct visit {
 	int role;
 	struct policy policy;
 	struct facts facts;
+	struct span problem; /* render: the body, once it is known to be one */
 	struct span key;     /* the credential to be checked */
 	struct span url_key; /* in url_mem */
 	int url_keys;	     /* 0 none, 1 one, 2 several in the URL */
@@ -111,6 +112,17 @@ step_policy(struct gate *G, struct visit *v)
 	return verdict;
 }
 
+/* Of a denial that an earlier call decided only the body is wanted: nothing here can admit. */
+static enum verdict
+step_decided(struct gate *G, struct visit *v)
+{
+	(void)G;
+	if (v->policy.mode != POLICY_RENDER)
+		return VERDICT_OK;
+	v->problem = v->policy.problem;
+	return v->policy.decided;
+}
+
 static enum verdict
 step_https(struct gate *G, struct visit *v)
 {
@@ -153,6 +165,7 @@ step_checksum(struct gate *G, struct visit *v)
 
 static enum verdict (*const steps[])(struct gate *, struct visit *) = {
     step_policy,
+    step_decided,
     step_https,
     step_url,
     step_credential,
@@ -191,6 +204,7 @@ answer(struct gate *G, struct visit *v, enum verdict verdict, const struct wire_
 	    .id = policy_id(&v->policy),
 	    .needed_scopes = v->policy.scopes,
 	    .pass = v->policy.pass,
+	    .problem = v->problem,
 	    .head = span_is(v->facts.method, "HEAD"),
 	    .answer = a,
 	    .config = G->config};
@@ -257,7 +271,7 @@ visit_begin(struct gate *G, struct fcgi_request *request, const struct params *p
 	v->fcgi = request;
 	v->params = params;
 	v->role = role;
-	v->key = (struct span){NULL, 0};
+	v->problem = v->key = (struct span){NULL, 0};
 	v->asked = 0;
 	facts_read(&G->rules, params, &v->facts);
 	v->url_keys = credential_in_url(params, G->config, v->url_mem, &v->url_key);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Reads APIKEYD_MODE, APIKEYD_SCOPE, APIKEYD_COST, APIKEYD_PASS and APIKEYD_REQUEST_ID.  Runs in a
- * worker, first of all steps, because every answer needs the mode.
+ * Reads APIKEYD_MODE, APIKEYD_SCOPE, APIKEYD_COST, APIKEYD_PASS, APIKEYD_REQUEST_ID and
+ * APIKEYD_RENDER.  Runs in a worker, first of all steps, because every answer needs the mode.
  *
  * These params are the administrator's words.  Whatever is off about one of them - unknown,
  * malformed, given twice - is a mistake in the web server's configuration, and a mistake denies: a
@@ -18,12 +18,12 @@
 
 #include "base/random.h"
 #include "core/plan.h"
+#include "gate/decided.h"
 #include "wire/wire.h"
 
 #define PASS_MAX 64 /* characters behind the '@' */
 
-/* FastCGI's authorizers have one form of answer, whatever APIKEYD_MODE says; "render" is not
- * served. */
+/* FastCGI's authorizers have a form of answer of their own, whatever APIKEYD_MODE says. */
 static const struct {
 	const char *name;
 	enum policy_mode mode;
@@ -31,6 +31,7 @@ static const struct {
     {"serve", POLICY_SERVE},
     {"auth_request", POLICY_AUTH_REQUEST},
     {"accel", POLICY_ACCEL},
+    {"render", POLICY_RENDER},
 };
 
 enum policy_mode
@@ -73,7 +74,11 @@ read_mode(const struct params *params, int role, struct policy *P)
 	int n = params_get(params, "APIKEYD_MODE", &value);
 
 	P->mode = policy_mode_of(role, n != 0, value);
-	return P->mode == POLICY_AUTHORIZER || (P->mode != POLICY_UNKNOWN && n != 2);
+	if (P->mode != POLICY_AUTHORIZER)
+		return P->mode != POLICY_UNKNOWN && n != 2;
+	if (span_is(params_value(params, "FCGI_APACHE_ROLE"), "ACCESS_CHECKER"))
+		P->mode = POLICY_ACCESS_CHECKER;
+	return 1;
 }
 
 static int
@@ -148,6 +153,17 @@ read_request_id(const struct params *params, int role, struct policy *P)
 	return 1;
 }
 
+/* Elsewhere it is nobody's mistake: a server may set it for more than the location that renders. */
+static int
+read_render(const struct params *params, int role, struct policy *P)
+{
+	(void)role;
+	if (P->mode != POLICY_RENDER)
+		return 1;
+	return params_get(params, "APIKEYD_RENDER", &P->problem) == 1 &&
+	       decided_read(P->problem, &P->decided);
+}
+
 static const struct {
 	const char *name;
 	int (*read)(const struct params *, int role, struct policy *);
@@ -158,6 +174,7 @@ static const struct {
     [POLICY_PARAM_SCOPE] = {"APIKEYD_SCOPE", read_scope},
     [POLICY_PARAM_COST] = {"APIKEYD_COST", read_cost},
     [POLICY_PARAM_PASS] = {"APIKEYD_PASS", read_pass},
+    [POLICY_PARAM_RENDER] = {"APIKEYD_RENDER", read_render},
 };
 
 const char *

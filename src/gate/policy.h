@@ -23,7 +23,10 @@ enum policy_mode {
 	POLICY_AUTH_REQUEST,
 	POLICY_ACCEL,
 	POLICY_AUTHORIZER,
-	POLICY_MODES /* (count) */
+	POLICY_ACCESS_CHECKER, /* an authorizer whose body is dropped: mod_fcgid's
+				  FcgidAccessChecker */
+	POLICY_RENDER,	       /* the body that the access checker's server dropped */
+	POLICY_MODES	       /* (count) */
 };
 
 enum policy_param {
@@ -32,6 +35,7 @@ enum policy_param {
 	POLICY_PARAM_SCOPE,
 	POLICY_PARAM_COST,
 	POLICY_PARAM_PASS,
+	POLICY_PARAM_RENDER,
 	POLICY_PARAMS /* (count) */
 };
 
@@ -42,7 +46,9 @@ struct policy {
 	unsigned wrong;	      /* bits 1 << policy_param: those that were misconfigured */
 	struct span pass;     /* a named location, "@name", or empty; borrowed, like given_id */
 	struct span given_id; /* of the web server; empty: it gave none */
-	struct span scopes;   /* ok by scope_needed_list_ok, one space between two; in scopes_mem */
+	struct span problem;  /* render: the body to show, and the denial that it is of; borrowed */
+	enum verdict decided;
+	struct span scopes; /* ok by scope_needed_list_ok, one space between two; in scopes_mem */
 	char made_id[POLICY_MADE_ID + 1]; /* random, when none was given */
 	char scopes_mem[SCOPE_LIST_MAX];
 };

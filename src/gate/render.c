@@ -11,7 +11,7 @@
  *
  * Invariants: a 2xx is begun in the admitted_* functions only; a denial never carries
  * X-Accel-Redirect or anything of the key's owner and plan; every denial carries Apikey-Denied and
- * Cache-Control: no-store.
+ * Cache-Control: no-store, but for one whose headers an earlier call has sent (mode render).
  */
 
 #include <stddef.h>
@@ -256,6 +256,40 @@ denied_auth_request(const struct render *r, struct reply *R)
 	reply_body(R, NULL, no_body);
 }
 
+/* The server drops the body, and asks for it again in mode render, by this header. */
+static void
+denied_access_checker(const struct render *r, struct reply *R)
+{
+	struct problem problem = problem_of(r);
+	uint8_t mem[BODY_MAX];
+	struct wbuf w;
+
+	wbuf_init(&w, mem, sizeof(mem));
+	problem_body(&problem, &w);
+	reply_begin(R, verdict_info(r->verdict)->status);
+	put_denial(r, &problem, 0, R);
+	if (!w.overflow)
+		reply_header(R, "Apikey-Problem", wbuf_view(&w));
+	reply_body(R, NULL, no_body);
+}
+
+/* The headers of the call that decided are on the answer already: here they would be repeated. */
+static void
+denied_render(const struct render *r, struct reply *R)
+{
+	uint8_t mem[BODY_MAX];
+	struct wbuf w;
+
+	if (r->problem.len == 0) {
+		denied_natively(r, R);
+		return;
+	}
+	wbuf_init(&w, mem, sizeof(mem));
+	wbuf_bytes(&w, r->problem.p, r->problem.len);
+	reply_begin(R, verdict_info(r->verdict)->status);
+	put_body(r, R, "application/problem+json", &w);
+}
+
 static const struct {
 	void (*admitted)(const struct render *, struct reply *);
 	void (*denied)(const struct render *, struct reply *);
@@ -265,6 +299,8 @@ static const struct {
     [POLICY_AUTH_REQUEST] = {admitted_auth_request, denied_auth_request},
     [POLICY_ACCEL] = {admitted_accel, denied_natively},
     [POLICY_AUTHORIZER] = {admitted_authorizer, denied_natively},
+    [POLICY_ACCESS_CHECKER] = {admitted_authorizer, denied_access_checker},
+    [POLICY_RENDER] = {NULL, denied_render},
 };
 
 void

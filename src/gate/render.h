@@ -18,6 +18,7 @@ struct render {
 	struct span id;		   /* of the request */
 	struct span needed_scopes; /* for scope_insufficient */
 	struct span pass;	   /* accel: where an admitted request continues */
+	struct span problem;	   /* render: the body that an earlier call made; or empty */
 	int head;		   /* a HEAD request: no body */
 	const struct wire_answer
 	    *answer; /* of the keeper; NULL when it was not asked or did not answer */

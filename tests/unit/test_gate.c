@@ -329,6 +329,31 @@ test_refused_alone(void **state)
 	close(fd);
 }
 
+/* Rendering asks nobody: it shows a denial, whatever key comes along. */
+static void
+test_render_mode(void **state)
+{
+	static const char problem[] = "{\"status\":401,\"code\":\"key_missing\"}";
+	int fd;
+
+	(void)state;
+	start(5000000, 0, 0);
+	fd = raw_connect(F.path);
+	SEND(fd, GOOD, "APIKEYD_MODE", "render", "APIKEYD_RENDER", problem);
+	expect(fd, "401", problem);
+	assert_null(strstr(text, "Apikey-Denied"));
+	SEND(fd, "APIKEYD_MODE", "render", "APIKEYD_RENDER", problem);
+	expect(fd, "401", problem);
+	SEND(fd, GOOD, "APIKEYD_MODE", "render");
+	expect_denied(fd, "500", "misconfigured");
+	SEND(fd, GOOD, "APIKEYD_MODE", "render", "APIKEYD_RENDER",
+	    "{\"status\":200,\"code\":\"ok\"}");
+	expect_denied(fd, "500", "misconfigured");
+	SEND(fd, GOOD, "APIKEYD_MODE", "render", "APIKEYD_RENDER", problem, "APIKEYD_COST", "x");
+	expect_denied(fd, "500", "misconfigured");
+	close(fd);
+}
+
 /* A real key where it must not be: refused at once, and the keeper is told. */
 static void
 test_exposed(void **state)
@@ -786,6 +811,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_admitted),
 	    TEST(test_refused_alone),
+	    TEST(test_render_mode),
 	    TEST(test_exposed),
 	    TEST(test_query_keys_allowed),
 	    TEST(test_plain_http_allowed),

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include "base/random.h"
@@ -58,7 +59,7 @@ static void
 test_modes(void **state)
 {
 	static const char *const bad[] = {
-	    "", "Serve", "serve ", " serve", "auth", "render", "authorizer", "unknown"};
+	    "", "Serve", "serve ", " serve", "auth", "Render", "authorizer", "unknown"};
 	size_t i;
 
 	(void)state;
@@ -79,6 +80,70 @@ test_modes(void **state)
 	    "APIKEYD_MODE", PAIRS("APIKEYD_MODE", "auth_request", "APIKEYD_MODE", "auth_request"));
 	assert_int_equal(
 	    policy.mode, POLICY_AUTH_REQUEST); /* so that nginx understands the denial */
+}
+
+#define LIMITED                                                                                    \
+	"{\"type\":\"t\",\"status\":429,\"code\":\"rate_limited\",\"violated-policies\":[\"day\"]" \
+	"}"
+
+/* What is rendered is a denial of the table, or nothing. */
+static void
+test_render(void **state)
+{
+	static const char *const bad[] = {"", "{}", "[]", "rate_limited",
+	    "{\"status\":200,\"code\":\"ok\"}", "{\"status\":200,\"code\":\"rate_limited\"}",
+	    "{\"status\":429}", "{\"code\":\"rate_limited\"}", "{\"status\":429,\"code\":null}",
+	    "{\"status\":429.5,\"code\":\"rate_limited\"}",
+	    "{\"status\":\"429\",\"code\":\"rate_limited\"}",
+	    "{\"status\":429,\"code\":\"no_such\"}", "{\"status\":429,\"code\":[\"rate_limited\"]}",
+	    "{\"status\":429,\"code\":\"rate_limited\"} x", LIMITED LIMITED,
+	    "{\"status\":429,\"code\":\"rate_limited\",\"code\":\"ok\"}",
+	    "{\"status\":429,\n\"code\":\"rate_limited\"}",
+	    "{\"status\":429,\"code\":\"rate_limited\"}\r\nX-Evil: 1"};
+	char text[128];
+	size_t i;
+	int v;
+
+	(void)state;
+	assert_int_equal(
+	    read_it(1, PAIRS("APIKEYD_MODE", "render", "APIKEYD_RENDER", LIMITED)), VERDICT_OK);
+	assert_int_equal(policy.mode, POLICY_RENDER);
+	assert_int_equal(policy.decided, VERDICT_RATE_LIMITED);
+	assert_true(span_is(policy.problem, LIMITED));
+	for (v = 0; v < VERDICTS; v++) {
+		snprintf(text, sizeof(text), "{\"status\":%d,\"code\":\"%s\"}",
+		    verdict_info((enum verdict)v)->status, verdict_info((enum verdict)v)->code);
+		if (v == VERDICT_OK) {
+			wrong("APIKEYD_RENDER",
+			    PAIRS("APIKEYD_MODE", "render", "APIKEYD_RENDER", text));
+			continue;
+		}
+		assert_int_equal(
+		    read_it(1, PAIRS("APIKEYD_MODE", "render", "APIKEYD_RENDER", text)),
+		    VERDICT_OK);
+		assert_int_equal(policy.decided, v);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		wrong("APIKEYD_RENDER", PAIRS("APIKEYD_MODE", "render", "APIKEYD_RENDER", bad[i]));
+	wrong("APIKEYD_RENDER", PAIRS("APIKEYD_MODE", "render"));
+	wrong("APIKEYD_RENDER", PAIRS("APIKEYD_MODE", "render", "HTTP_APIKEYD_RENDER", LIMITED));
+	wrong("APIKEYD_RENDER",
+	    PAIRS("APIKEYD_MODE", "render", "APIKEYD_RENDER", LIMITED, "APIKEYD_RENDER", LIMITED));
+	/* Nobody's business in other modes. */
+	assert_int_equal(read_it(1, PAIRS("APIKEYD_RENDER", "x")), VERDICT_OK);
+	assert_int_equal(policy.problem.len, 0);
+}
+
+static void
+test_access_checker(void **state)
+{
+	(void)state;
+	assert_int_equal(read_it(2, PAIRS("FCGI_APACHE_ROLE", "ACCESS_CHECKER")), VERDICT_OK);
+	assert_int_equal(policy.mode, POLICY_ACCESS_CHECKER);
+	assert_int_equal(read_it(2, PAIRS("FCGI_APACHE_ROLE", "AUTHENTICATOR")), VERDICT_OK);
+	assert_int_equal(policy.mode, POLICY_AUTHORIZER);
+	assert_int_equal(read_it(1, PAIRS("FCGI_APACHE_ROLE", "ACCESS_CHECKER")), VERDICT_OK);
+	assert_int_equal(policy.mode, POLICY_SERVE);
 }
 
 static void
@@ -200,6 +265,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_defaults),
 	    cmocka_unit_test(test_modes),
+	    cmocka_unit_test(test_render),
+	    cmocka_unit_test(test_access_checker),
 	    cmocka_unit_test(test_scope),
 	    cmocka_unit_test(test_cost),
 	    cmocka_unit_test(test_pass),

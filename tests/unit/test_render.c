@@ -220,7 +220,11 @@ test_denials(void **state)
 			has_not("acme");
 			has_not("gold");
 			has_not("key_0123");
-			if (mode == POLICY_AUTH_REQUEST) {
+			if (mode == POLICY_ACCESS_CHECKER) {
+				has("Apikey-Problem: {\"type\":");
+				has_not("Content-");
+				assert_string_equal(body(), "");
+			} else if (mode == POLICY_AUTH_REQUEST) {
 				snprintf(want, sizeof(want), "\r\nApikey-Status: %d\r\n", status);
 				has(want);
 				has("Apikey-Problem: {\"type\":");
@@ -240,6 +244,42 @@ test_denials(void **state)
 				has_not("RateLimit");
 		}
 	}
+}
+
+/* A body that an earlier call made, and nothing that it has sent already. */
+static void
+test_rendered(void **state)
+{
+	static const char problem[] = "{\"status\":429,\"code\":\"rate_limited\"}";
+	struct render r = {.mode = POLICY_RENDER,
+	    .verdict = VERDICT_RATE_LIMITED,
+	    .id = span_of("req-1"),
+	    .problem = span_of(problem),
+	    .config = &config};
+	struct wire_answer a = admitted();
+	struct span out;
+
+	(void)state;
+	for (r.head = 0; r.head < 2; r.head++) {
+		render_reply(&r, &reply);
+		out = reply_view(&reply);
+		memcpy(text, out.p, out.len);
+		text[out.len] = '\0';
+		assert_memory_equal(text, "Status: 429 ", 12);
+		has("Content-Type: application/problem+json\r\n");
+		has_not("RateLimit");
+		has_not("Retry-After");
+		has_not("WWW-Authenticate");
+		has_not("Apikey-");
+		has_not("Cache-Control");
+		assert_string_equal(body(), r.head ? "" : problem);
+	}
+	/* It cannot admit, whatever it is given. */
+	r.verdict = VERDICT_OK;
+	r.answer = &a;
+	render_reply(&r, &reply);
+	out = reply_view(&reply);
+	assert_memory_equal(out.p, "Status: 500 ", 12);
 }
 
 static void
@@ -299,6 +339,8 @@ test_ok_needs_an_answer(void **state)
 	a.verdict = VERDICT_OK;
 	render_it(POLICY_UNKNOWN, VERDICT_OK, &a, 0);
 	has("Apikey-Denied: misconfigured\r\n");
+	render_it(POLICY_RENDER, VERDICT_OK, &a, 0);
+	has("Apikey-Denied: misconfigured\r\n");
 }
 
 int
@@ -310,6 +352,7 @@ main(void)
 	    cmocka_unit_test(test_admitted_accel),
 	    cmocka_unit_test(test_admitted_authorizer),
 	    cmocka_unit_test(test_denials),
+	    cmocka_unit_test(test_rendered),
 	    cmocka_unit_test(test_challenges),
 	    cmocka_unit_test(test_retry_after),
 	    cmocka_unit_test(test_ok_needs_an_answer),
