@@ -36,6 +36,7 @@ struct config {
 	size_t nquery_parameters;
 	char *query_parameters[CONFIG_LIST_MAX];
 	int allow_query_keys;
+	int strict_paths;
 	char *default_plan;
 	char *app_header; /* "X-App-Id" */
 	enum config_ratelimit ratelimit_headers;

@@ -287,6 +287,17 @@ static const struct setting table[] = {
 	       "histories "
 	       "and Referer headers. When false they are refused with 400 `key_in_url` and marked "
 	       "exposed."},
+    {.name = "strict_paths",
+	.kind = SETTING_BOOL,
+	.offset = FIELD(strict_paths),
+	.def = "true",
+	.doc =
+	    "Refuse with 400 `request_invalid` a path that web server and backend may take for "
+	    "different "
+	    "ones: with `.` or `..` as a segment, `//`, `;` or a backslash in it, encoded or not. "
+	    "When false, a "
+	    "key may reach a route that needs a scope by a spelling that the web server takes for "
+	    "another."},
     {.name = "default_plan",
 	.kind = SETTING_STRING,
 	.offset = FIELD(default_plan),

@@ -33,9 +33,10 @@ static const struct verdict_info table[VERDICTS] = {
 	.status = 400,
 	.title = "Ambiguous credentials",
 	.detail = "Send exactly one API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY', "
-		  "within the size limits of a request.",
+		  "within the size limits of a request, to a path without dot segments, '//', ';' "
+		  "and backslashes.",
 	.challenge = CHALLENGE_INVALID_REQUEST,
-	.when = "the credentials are ambiguous or malformed, or the input is oversized"},
+	.when = "credentials or path are ambiguous or malformed, or the input is oversized"},
     [VERDICT_KEY_IN_URL] = {.code = "key_in_url",
 	.status = 400,
 	.title = "API key in URL",

@@ -29,6 +29,7 @@
 #include "gate/facts.h"
 #include "gate/policy.h"
 #include "gate/render.h"
+#include "gate/target.h"
 
 /* One open request; everything borrowed in it points into the FastCGI params or into itself. */
 struct visit {
@@ -163,6 +164,14 @@ step_checksum(struct gate *G, struct visit *v)
 								   : VERDICT_KEY_INVALID;
 }
 
+/* After the key: what an unknown client reads of a path is the same, whatever the path. */
+static enum verdict
+step_target(struct gate *G, struct visit *v)
+{
+	return !G->config->strict_paths || target_is_plain(v->params) ? VERDICT_OK
+								      : VERDICT_REQUEST_INVALID;
+}
+
 static enum verdict (*const steps[])(struct gate *, struct visit *) = {
     step_policy,
     step_decided,
@@ -170,6 +179,7 @@ static enum verdict (*const steps[])(struct gate *, struct visit *) = {
     step_url,
     step_credential,
     step_checksum,
+    step_target,
 };
 
 /* ---- the answer ---- */

@@ -12,6 +12,20 @@ def test_kept_out(site, attack):
     ATTACKS[attack](site)
 
 
+def test_strict_paths_matter(site):
+    """Without the setting the same paths lead around a scope, where the server hands them on as they are."""
+    if not site.mount.raw_path:
+        pytest.skip("this server hands on a path that it has resolved itself")
+    site.daemon.write_conf(strict_paths=False)
+    site.mount.gate_reload()
+    try:
+        with pytest.raises(AssertionError):
+            ATTACKS["odd_targets_around_a_scope"](site)
+    finally:
+        site.daemon.write_conf(strict_paths=True)
+        site.mount.gate_reload()
+
+
 LINES = [pytest.param(m, *line, id=f"{m.name}:{line[0]}:{line[1].strip()[:60]}") for m in MOUNTS for line in m.protecting]
 
 

@@ -83,6 +83,7 @@ start(int64_t timeout_us, int with_keeper, int variant)
 	    .realm = (char *)"api",
 	    .key_prefix = (char *)"ak",
 	    .require_https = variant != 'h',
+	    .strict_paths = 1,
 	    .nquery_parameters = 1,
 	    .query_parameters = {(char *)"api_key"},
 	    .allow_query_keys = variant == 'q',
@@ -317,6 +318,11 @@ test_refused_alone(void **state)
 	snprintf(query, sizeof(query), "/a?api_key=%s", bad);
 	SEND(fd, GOOD, "REQUEST_URI", query);
 	expect_denied(fd, "400", "key_in_url");
+	/* A path of two meanings, after the key: without one it does not matter. */
+	SEND(fd, GOOD, "REQUEST_URI", "/api/admin/../x");
+	expect_denied(fd, "400", "request_invalid");
+	SEND(fd, "HTTPS", "on", "REQUEST_URI", "/api/admin/../x");
+	expect_denied(fd, "401", "key_missing");
 	SEND(fd, GOOD, "REQUEST_METHOD", "HEAD", "APIKEYD_COST", "-");
 	raw_response(fd, 1, text, sizeof(text));
 	assert_string_equal(strstr(text, "\r\n\r\n"), "\r\n\r\n");

@@ -202,6 +202,7 @@ def odd_targets_without_a_key(site):
             refused(site.mount.send(target))
 
 
+@attack
 def odd_targets_around_a_scope(site):
     """A key without the scope asks for the route that needs it by other names; whatever the backend takes the name for, it is not that route."""
     for target in targets(site):
