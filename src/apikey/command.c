@@ -247,6 +247,48 @@ static const struct option_def audit_options[] = {
 	.help = "2h ago, since 2026-11-21, or a time of RFC 3339"},
     {.name = NULL}};
 
+static const struct option_def doctor_options[] = {
+    /* The key, where to, what more. */
+    {.name = "key-stdin",
+	.kind = OPTION_FLAG,
+	.help = "show the key on standard input instead of a temporary one"},
+    {.name = "no-key", .kind = OPTION_FLAG, .help = "only what needs no valid key"},
+    {.name = "plan",
+	.kind = OPTION_TEXT,
+	.arg = "PLAN",
+	.help = "of the temporary key; default if not given"},
+    {.name = "scope",
+	.kind = OPTION_SCOPES,
+	.arg = "SCOPE",
+	.help = "of the temporary key; what the URL needs"},
+    {.name = "limits",
+	.kind = OPTION_FLAG,
+	.help = "make a temporary plan of 2 units an hour too, and use it up"},
+    {.name = "http-url",
+	.kind = OPTION_TEXT,
+	.arg = "URL",
+	.help = "where the same server takes plain HTTP, if not on port 80"},
+    {.name = "header",
+	.kind = OPTION_TEXTS,
+	.arg = "LINE",
+	.help = "send this with every request, like 'Host: api.example.com'"},
+    {.name = "server",
+	.kind = OPTION_CHOICE,
+	.arg = "NAME",
+	.choices = "nginx|apache|lighttpd|caddy|haproxy",
+	.help = "which web server it is, if that cannot be told from outside"},
+    {.name = "cacert",
+	.kind = OPTION_PATH,
+	.arg = "FILE",
+	.help = "trust the certificates that these authorities (PEM) signed"},
+    {.name = "insecure", .kind = OPTION_FLAG, .help = "trust any certificate"},
+    {.name = "timeout",
+	.kind = OPTION_DURATION,
+	.arg = "DURATION",
+	.help = "of each request; 10s if not given"},
+    {.name = NULL}};
+
+static const struct option_operand url_operand[] = {{"URL", "url", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand id_operand[] = {{"ID", "id", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand plan_operand[] = {{"NAME", "name", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand help_operand[] = {
@@ -271,6 +313,14 @@ static const struct command commands[] = {
     {"check", NULL, cmd_check, check_options, NULL, 0, "explain what would be decided of a request",
 	"The key is read from standard input, one line. Nothing is counted.\n"
 	"The exit status is 0 when the request would be admitted, 1 when it would not.\n"},
+    {"doctor", NULL, cmd_doctor, doctor_options, url_operand, 1,
+	"prove from outside that a mount is closed and whole",
+	"Requests as anybody could send them, without a key and with one, each judged; for each\n"
+	"failure the line of the web server's configuration to look at. Give a URL that answers\n"
+	"2xx to a GET with a key. The key is a temporary one, made by the keeper that runs here\n"
+	"and revoked at the end, or is read from standard input with --key-stdin.\n"
+	"The exit status is 0 when nothing failed, 1 when something did, 3 when the URL cannot be\n"
+	"reached. With --json each probe is an object on a line of its own.\n"},
     {"plan", "set", cmd_plan_set, plan_set_options, plan_operand, 0, "make or replace a plan",
 	"A plan is a set of limits. Each admits at most N units in any window of its length,\n"
 	"wherever the window is placed. What was used already still counts after a change.\n"

@@ -33,6 +33,9 @@ int cmd_pepper_list(struct tool *, struct options *, struct err *);
 /* cmd_audit.c */
 int cmd_audit(struct tool *, struct options *, struct err *);
 
+/* cmd_doctor.c */
+int cmd_doctor(struct tool *, struct options *, struct err *);
+
 /* cmd_db.c */
 int cmd_db_stat(struct tool *, struct options *, struct err *);
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Prints the list of subcommands for the manual page, in mdoc(7), from the table that the tool
- * dispatches by.  Runs when the project is built; it is not installed and links no main of the
- * tool.
+ * Prints lists for the manual page, in mdoc(7): subcommands, from the table that the tool
+ * dispatches by; with the argument "probes" or "causes", what doctor does and finds.  Runs when the
+ * project is built; it is not installed and links no main of the tool.
  */
 
 #include <stdio.h>
 #include <string.h>
 
+#include "apikey/causes.h"
 #include "apikey/command.h"
+#include "apikey/doctor.h"
 
 /*
  * Text that is to be read, not obeyed: a backslash is \e, no line begins with a control character,
@@ -102,8 +104,8 @@ print_command(const struct command *c)
 	print_options(c->options);
 }
 
-int
-main(void)
+static void
+print_commands(void)
 {
 	const struct command *c;
 	size_t i;
@@ -112,5 +114,47 @@ main(void)
 	for (i = 0; (c = command_at(i)) != NULL; i++)
 		print_command(c);
 	puts(".El");
+}
+
+static void
+print_item(const char *name, const char *text)
+{
+	printf(".It Cm %s\n", name);
+	print_sentence(text);
+	puts(".");
+}
+
+static void
+print_probes(void)
+{
+	const struct doctor_probe *p;
+	size_t i;
+
+	puts(".Bl -tag -width forged-underscores -compact");
+	for (i = 0; (p = doctor_probe_at(i)) != NULL; i++)
+		print_item(p->name, p->about);
+	puts(".El");
+}
+
+static void
+print_causes(void)
+{
+	int c;
+
+	puts(".Bl -tag -width refusal_as_success -compact");
+	for (c = CAUSE_NONE + 1; c < CAUSES; c++)
+		print_item(causes_info((enum cause)c)->name, causes_info((enum cause)c)->meaning);
+	puts(".El");
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "probes") == 0)
+		print_probes();
+	else if (argc > 1 && strcmp(argv[1], "causes") == 0)
+		print_causes();
+	else
+		print_commands();
 	return fflush(stdout) == EOF;
 }
