@@ -1,9 +1,11 @@
 """The mounts that test_mounts.py and test_attacks.py run against: one line each."""
 
 from .haproxy import HAProxy
+from .lighttpd import LighttpdAuthorizer
 from .nginx import NginxAuthRequest
 
 MOUNTS = [
     NginxAuthRequest,
     HAProxy,
+    LighttpdAuthorizer,
 ]
