@@ -13,6 +13,8 @@ class HAProxy(Mount):
     whoami = None
     files = None           # HAProxy serves no files
 
+    edits = ()             # (file, old, new), done last: what a test wants otherwise
+
     protecting = [
         ("haproxy.cfg", "http-request del-header apikey -m beg", "forged_identity_where_the_key_has_none"),
         ("haproxy.cfg", "option http-restrict-req-hdr-names delete", "keys_with_other_spellings"),
@@ -21,6 +23,7 @@ class HAProxy(Mount):
         ("haproxy.cfg", "http-request del-header X-Api-Key", "keys_with_other_spellings"),
         ("haproxy.cfg", "http-request set-var-fmt(txn.apikeyd_scope) \"%[var(txn.apikeyd_scope)] admin:write\" if { var(txn.apikeyd_path) -m beg -i /api/admin }", "policy_from_the_client"),
     ]
+
     def configure(self):
         (self.dir / "site.pem").write_text(self.cert.read_text() + (self.dir / "key.pem").read_text())
         run = self.dir / "run"
@@ -44,6 +47,8 @@ class HAProxy(Mount):
         path = self.conf / "haproxy.cfg"
         # What a test adds comes first in the frontend: later rules stand as shipped.
         path.write_text(path.read_text().replace("    maxconn 4000 ", f"{self.extra}\n    maxconn 4000 ") + self.outer + "\n")
+        for file, old, new in self.edits:
+            self.edit(file, old, new)
 
     def command(self):
         return ["haproxy", "-W", "-f", self.conf / "haproxy.cfg"]
