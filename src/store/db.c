@@ -208,12 +208,20 @@ store_scan_open(struct store_scan *scan, struct store *s, enum store_db which, v
     size_t cap, struct err *e)
 {
 	DB *db = s->dbs[which];
+	DB_TXN *txn = NULL;
 	int ret;
 
 	*scan = (struct store_scan){.store = s, .which = which, .value = value, .value_cap = cap};
 	if (store_alive(s, e) != 0)
 		return -1;
-	if ((ret = db->cursor(db, s->txn, &scan->cursor, 0)) != 0) {
+	/*
+	 * In a batch it has to be the transaction's, also when nothing has been written yet: an
+	 * item that is deleted under a cursor is taken off its page when the cursor leaves it, and
+	 * without a transaction Berkeley DB does not log that.  No recovery gets past such a page.
+	 */
+	if (s->in_batch && (txn = store_txn(s, e)) == NULL)
+		return -1;
+	if ((ret = db->cursor(db, txn, &scan->cursor, 0)) != 0) {
 		scan->cursor = NULL;
 		return db_fail(s, which, ret, "reading", e);
 	}

@@ -124,9 +124,9 @@ int store_db_del(struct store *, enum store_db, struct span key, struct err *)
     __attribute__((warn_unused_result));
 
 /*
- * A cursor.  ${value} (NULL: values are not read) is the caller's and must outlive it.  The moves
- * return 1 (key, len and value are those of the record there), 0 (none), -1.  Close it before the
- * batch ends.
+ * A cursor, in a batch one of its transaction.  ${value} (NULL: values are not read) is the
+ * caller's and must outlive it.  The moves return 1 (key, len and value are those of the record
+ * there), 0 (none), -1.  Close it before the batch ends.
  */
 struct store_scan {
 	struct store *store;
