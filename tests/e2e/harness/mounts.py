@@ -1,5 +1,6 @@
 """The mounts that test_mounts.py and test_attacks.py run against: one line each."""
 
+from .caddy import CaddyForwardAuth
 from .haproxy import HAProxy
 from .lighttpd import LighttpdAuthorizer
 from .nginx import NginxAuthRequest
@@ -7,5 +8,6 @@ from .nginx import NginxAuthRequest
 MOUNTS = [
     NginxAuthRequest,
     HAProxy,
+    CaddyForwardAuth,
     LighttpdAuthorizer,
 ]
