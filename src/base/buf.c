@@ -81,6 +81,14 @@ wbuf_u64(struct wbuf *w, uint64_t v)
 }
 
 void
+wbuf_var(struct wbuf *w, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		wbuf_u8(w, (uint8_t)(v | 0x80));
+	wbuf_u8(w, (uint8_t)v);
+}
+
+void
 wbuf_bytes(struct wbuf *w, const void *p, size_t n)
 {
 	uint8_t *at = claim(w, n);
@@ -218,6 +226,26 @@ uint64_t
 rbuf_u64(struct rbuf *r)
 {
 	return get_be(r, 8);
+}
+
+uint64_t
+rbuf_var(struct rbuf *r)
+{
+	uint64_t v = 0;
+	unsigned shift = 0;
+	uint8_t byte;
+
+	do {
+		byte = rbuf_u8(r);
+		/* The tenth byte has one bit; a last byte of zero was not needed. */
+		if (shift > 63 || (shift == 63 && byte > 1) || (shift > 0 && byte == 0))
+			r->bad = 1;
+		if (r->bad)
+			return 0;
+		v |= (uint64_t)(byte & 0x7f) << shift;
+		shift += 7;
+	} while (byte >= 0x80);
+	return v;
 }
 
 const uint8_t *

@@ -27,6 +27,7 @@ void wbuf_u8(struct wbuf *, uint8_t);
 void wbuf_u16(struct wbuf *, uint16_t);
 void wbuf_u32(struct wbuf *, uint32_t);
 void wbuf_u64(struct wbuf *, uint64_t);
+void wbuf_var(struct wbuf *, uint64_t); /* LEB128: 7 bits a byte, the lowest first */
 void wbuf_bytes(struct wbuf *, const void *, size_t);
 void wbuf_span(struct wbuf *, struct span);  /* the bytes alone */
 void wbuf_str16(struct wbuf *, struct span); /* u16 length, then the bytes */
@@ -49,6 +50,8 @@ uint8_t rbuf_u8(struct rbuf *);
 uint16_t rbuf_u16(struct rbuf *);
 uint32_t rbuf_u32(struct rbuf *);
 uint64_t rbuf_u64(struct rbuf *);
+/* Bad when it has more bytes than it needs or more bits than 64. */
+uint64_t rbuf_var(struct rbuf *);
 /* ${n} bytes in place, or NULL (and bad). */
 const uint8_t *rbuf_bytes(struct rbuf *, size_t);
 /* A u16 length of at most ${max}, then the bytes, in place. */

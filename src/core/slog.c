@@ -14,10 +14,10 @@
  *  - What is gone was expired, and the units kept behind it summed up to N at that time.
  *  - Totals only grow; whatever a block says of its total is checked against the head's.
  *
- * The head record: u8 version, 56 bits of window_us; the inline entries; then six u64 (first_block,
- * end_block, tail, tail_total, total, base_total).  A block: u8 version, the low 56 bits of the
- * units before it; then SLOG_INLINE_MAX entries.  All big-endian, converted here a word at a time:
- * through the calls of base/buf.h this cost more than all the rest of a check.
+ * The head record: u8 version, 56 bits of window_us; the inline entries; then seven u64
+ * (first_block, end_block, tail, tail_total, total, base_total, mark).  A block: u8 version, the
+ * low 56 bits of the units before it; then SLOG_INLINE_MAX entries.  All big-endian, converted here
+ * a word at a time: through the calls of base/buf.h this cost more than all the rest of a check.
  */
 
 #include <endian.h>
@@ -27,7 +27,7 @@
 
 #define FORMAT 1
 #define PREFIX 8
-#define TRAILER 48
+#define TRAILER 56
 #define WORD_MAX ((UINT64_C(1) << 56) - 1) /* what fits beside the version byte */
 #define TIME_MAX ((INT64_C(1) << 51) - 1)
 #define UNITS_BITS 13
@@ -258,6 +258,35 @@ seek(struct reader *r, const struct goal *g, struct place *at, struct err *e)
 	return 0;
 }
 
+/* Keeps the entries from the tail on of the block that the reader has, if it has the tail's. */
+static void
+look_ahead(struct slog *L, const struct reader *r)
+{
+	size_t i = L->tail % SLOG_INLINE_MAX, n = SLOG_INLINE_MAX - i;
+
+	L->ahead_n = 0;
+	if (L->tail >= inline_no(L) || !r->loaded || r->no != L->tail / SLOG_INLINE_MAX)
+		return;
+	L->ahead_no = L->tail;
+	L->ahead_n = n < SLOG_AHEAD ? n : SLOG_AHEAD;
+	memcpy(L->ahead, r->entries + i, L->ahead_n * sizeof(L->ahead[0]));
+}
+
+/* Moves *at, which begins at the tail, as far as what is ahead of it is expired.  1 when it came to
+ * an entry that counts. */
+static int
+seek_ahead(const struct slog *L, int64_t upto_us, struct place *at)
+{
+	for (; at->no - L->ahead_no < L->ahead_n; at->no++) {
+		uint64_t entry = L->ahead[at->no - L->ahead_no];
+
+		if (entry_us(entry) > upto_us)
+			return 1;
+		at->total += entry_units(entry);
+	}
+	return 0;
+}
+
 /* The oldest entry that is kept. */
 static int
 oldest(struct reader *r, struct place *at, struct err *e)
@@ -283,16 +312,20 @@ settle(struct slog *L, int64_t upto_us, struct reader *r, struct err *e)
 {
 	struct goal g = {upto_us, 0};
 	struct place at = {L->tail, L->tail_total};
+	int near;
 
 	if (upto_us == L->expired_us)
 		return 0;
 	if (upto_us < L->expired_us && oldest(r, &at, e) == -1)
 		return -1;
-	if (seek(r, &g, &at, e) == -1)
+	near = upto_us > L->expired_us && seek_ahead(L, upto_us, &at);
+	if (!near && seek(r, &g, &at, e) == -1)
 		return -1;
 	L->tail = at.no;
 	L->tail_total = at.total;
 	L->expired_us = upto_us;
+	if (!near)
+		look_ahead(L, r);
 	return 0;
 }
 
@@ -308,6 +341,13 @@ release(struct reader *r, uint64_t max_units, uint64_t cost, int64_t *us, struct
 	struct place at = {L->tail, L->tail_total};
 	uint64_t base = inline_no(L), entry;
 
+	/* Most often what the tail's own entry gives back is enough. */
+	if (L->tail - L->ahead_no < L->ahead_n) {
+		entry = L->ahead[L->tail - L->ahead_no];
+		*us = entry_us(entry);
+		if (!passes(&g, entry, at.total))
+			return 0;
+	}
 	if (seek(r, &g, &at, e) == -1)
 		return -1;
 	if (at.no < base && reader_load(r, at.no / SLOG_INLINE_MAX, e) == -1)
@@ -433,9 +473,10 @@ slog_init(struct slog *L)
 	L->first_block = L->end_block = 0;
 	L->tail = L->tail_total = 0;
 	L->taken_tail = L->taken_total = 0;
-	L->total = L->base_total = 0;
+	L->total = L->base_total = L->mark = 0;
 	L->window_us = L->expired_us = 0;
-	L->n = L->stored_n = 0;
+	L->n = L->stored_n = L->ahead_n = 0;
+	L->ahead_no = 0;
 	L->rewrite = 1;
 }
 
@@ -485,6 +526,7 @@ slog_load(struct slog *L, struct span record, struct err *e)
 	L->tail_total = L->taken_total = word_get(p + 24);
 	L->total = word_get(p + 32);
 	L->base_total = word_get(p + 40);
+	L->mark = word_get(p + 48);
 	if (!head_consistent(L)) {
 		slog_init(L);
 		return err_set(e, ERR_CORRUPT, "limit log: its numbers contradict each other");
@@ -586,6 +628,7 @@ slog_head(const struct slog *L, uint8_t buf[SLOG_HEAD_MAX], uint32_t *doff, uint
 	word_put(p + 24, L->taken_total);
 	word_put(p + 32, L->total);
 	word_put(p + 40, L->base_total);
+	word_put(p + 48, L->mark);
 	return (size_t)(p + TRAILER - buf);
 }
 

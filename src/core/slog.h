@@ -22,7 +22,7 @@
  * The head also keeps the tail: the number of the oldest entry that counts, and the total before
  * it.  Each check moves the tail over what has expired since (within a block by scanning, over many
  * blocks by binary search: O(log N) reads), so remaining units and the time of the next release
- * cost nothing more.
+ * cost nothing more.  A tail in a block has the next SLOG_AHEAD entries with it in memory.
  *
  * Kept although expired: the youngest entries that sum up to N units.  They are what is needed to
  * stay exact when the plan's window grows.  Older ones are dropped: inline ones when the head is
@@ -46,11 +46,12 @@
 #define SLOG_EPOCH_US INT64_C(1577836800000000)
 #define SLOG_END_US (SLOG_EPOCH_US + (INT64_C(1) << 51))
 #define SLOG_ENTRY_UNITS_MAX 8192
-#define SLOG_INLINE_MAX 246
-/* 1976: one 2 KiB overflow page. */
+#define SLOG_INLINE_MAX 245
+/* 1968: one 2 KiB overflow page. */
 #define SLOG_BLOCK_BYTES (8 * (SLOG_INLINE_MAX + 1))
+#define SLOG_AHEAD 16
 /* 2024; 2030 is the largest item on an 8 KiB page. */
-#define SLOG_HEAD_MAX (8 + 8 * SLOG_INLINE_MAX + 48)
+#define SLOG_HEAD_MAX (8 + 8 * SLOG_INLINE_MAX + 56)
 
 struct slog_limit {
 	uint64_t max_units; /* N */
@@ -88,12 +89,16 @@ struct slog {
 	uint64_t taken_tail, taken_total; /* the same at the last take: what is stored */
 	uint64_t total;			  /* units ever, before what comes next */
 	uint64_t base_total;		  /* units before the first inline entry */
+	uint64_t mark;			  /* the caller's; stored with the head */
 	int64_t window_us;		  /* W of the last take */
 	int64_t expired_us; /* the tail stands behind all entries of up to this time (since
 			       SLOG_EPOCH_US) */
-	size_t n;	    /* inline entries */
-	size_t stored_n;    /* how many of them, unchanged and in place, the stored record has */
-	int rewrite;	    /* the stored record must be replaced whole */
+	uint64_t ahead_no;  /* entry number of ahead[0] */
+	size_t ahead_n;	    /* sealed entries from the tail on, so that most checks read no block */
+	uint64_t ahead[SLOG_AHEAD];
+	size_t n;	 /* inline entries */
+	size_t stored_n; /* how many of them, unchanged and in place, the stored record has */
+	int rewrite;	 /* the stored record must be replaced whole */
 	uint64_t entries[SLOG_INLINE_MAX];
 };
 

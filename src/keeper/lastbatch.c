@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The record "last_batch": identities of the checks that the last committed batch has counted.
+ * The keeper's note in the journal: identities of the checks that the last committed batch has
+ * counted.
  *
  * Belongs to the keeper's loop.  Only identities are kept, no answers: a check sent again is
  * decided again in everything but the counting (a key revoked meanwhile is refused), and its
  * figures are read from the logs, which hold its units already.
  *
- * Invariants: the record and the units that it speaks of are in the same transaction; it fits into
- * STORE_META_MAX whatever is in it.
+ * Invariants: the note and the units that it speaks of are in the same record; it fits whatever is
+ * in it.
  */
 
 #include "keeper/lastbatch.h"
 
 #include "base/buf.h"
 
-#define META_NAME "last_batch"
-#define META_VERSION 1
+#define NOTE_VERSION 1
 #define ID_BYTES 16
 #define RECORD_MAX (1 + 2 + (LASTBATCH_CHECKS_MAX + LASTBATCH_DOUBT_MAX) * ID_BYTES)
 
-_Static_assert(RECORD_MAX <= STORE_META_MAX, "the record of the last batch fits into the store");
+_Static_assert(RECORD_MAX <= STORE_NOTE_MAX, "the identities of a batch fit into its note");
 
 int
 lastbatch_load(struct lastbatch *l, struct store *store, int64_t mono_us, struct err *e)
@@ -33,13 +33,13 @@ lastbatch_load(struct lastbatch *l, struct store *store, int64_t mono_us, struct
 	int rc;
 
 	*l = (struct lastbatch){0};
-	if ((rc = store_meta_get(store, META_NAME, mem, sizeof(mem), &len, e)) <= 0)
+	if ((rc = store_note_get(store, mem, sizeof(mem), &len, e)) <= 0)
 		return rc;
 	rbuf_init(&r, mem, len);
 	version = rbuf_u8(&r);
 	n = rbuf_u16(&r);
-	if (r.bad || version != META_VERSION)
-		return err_set(e, version > META_VERSION ? ERR_VERSION : ERR_CORRUPT,
+	if (r.bad || version != NOTE_VERSION)
+		return err_set(e, version > NOTE_VERSION ? ERR_VERSION : ERR_CORRUPT,
 		    "the record of the last batch does not decode");
 	for (size_t i = 0; i < n && !r.bad; i++) {
 		id.client = rbuf_u64(&r);
@@ -100,9 +100,9 @@ lastbatch_store(const struct lastbatch *l, struct store *store, struct err *e)
 	if (l->n == 0)
 		return 0;
 	wbuf_init(&w, mem, sizeof(mem));
-	wbuf_u8(&w, META_VERSION);
+	wbuf_u8(&w, NOTE_VERSION);
 	wbuf_u16(&w, (uint16_t)(l->n + l->ndoubt));
 	put_ids(&w, l->ids, l->n);
 	put_ids(&w, l->doubt, l->ndoubt);
-	return store_meta_put(store, META_NAME, mem, w.len, e);
+	return store_note_put(store, mem, w.len, e);
 }

@@ -163,14 +163,10 @@ limits_look(struct store *store, const struct keyrec *rec, const struct plan *pl
 	if (name_logs(rec, look, e) != 0)
 		return -1;
 	for (size_t i = 0; i < plan->nlimits; i++) {
-		struct store_log_blocks blocks = {.store = store, .log = log_name(look, i)};
-		struct slog_io io = store_log_io(&blocks);
 		struct slog_limit limit = limit_of(look, i);
 
-		if (store_log_get(store, blocks.log, &look->logs[i], e) < 0)
-			return -1;
 		look->fits[i] =
-		    slog_peek(&look->logs[i], &limit, now_us, cost, &io, &look->at[i], e);
+		    store_log_look(store, log_name(look, i), &limit, now_us, cost, &look->at[i], e);
 		if (look->fits[i] < 0)
 			return -1;
 		look->dry_runs += plan->limits[i].dry_run;
@@ -190,12 +186,9 @@ int
 limits_take(struct store *store, int64_t now_us, struct limits_look *look, struct err *e)
 {
 	for (size_t i = 0; i < look->plan->nlimits; i++) {
-		struct store_log_blocks blocks = {.store = store, .log = log_name(look, i)};
-		struct slog_io io = store_log_io(&blocks);
 		struct slog_limit limit = limit_of(look, i);
 
-		if (slog_take(&look->logs[i], &limit, now_us, look->cost, &io, e) != 0 ||
-		    store_log_put(store, blocks.log, &look->logs[i], e) != 0)
+		if (store_log_take(store, log_name(look, i), &limit, now_us, look->cost, e) != 0)
 			return -1;
 	}
 	return 0;

@@ -15,7 +15,7 @@
 #include "store/store.h"
 #include "wire/wire.h"
 
-/* What one look at a key's limits found; the logs stay loaded for a take. */
+/* What one look at a key's limits found. */
 struct limits_look {
 	const struct plan *plan;
 	uint32_t cost;
@@ -25,7 +25,6 @@ struct limits_look {
 	int64_t retry_us; /* then: until all have room; -1: never */
 	struct slog_state at[PLAN_LIMITS_MAX];
 	int fits[PLAN_LIMITS_MAX];
-	struct slog logs[PLAN_LIMITS_MAX];
 	uint8_t names[PLAN_LIMITS_MAX][STORE_LOG_NAME_MAX];
 	size_t name_len[PLAN_LIMITS_MAX];
 };

@@ -7,9 +7,9 @@
  * checks that writes nothing costs none.  The commit hands the log to the kernel (WRITE_NOSYNC: it
  * survives the death of the process) and leaves the disk to store_flush.
  *
- * Invariants: after -1 nothing of the batch is stored, nor remembered in memory (record counts and
- * the audit number go back to what they were); a batch in which a write failed cannot commit,
- * whatever its function returns.
+ * Invariants: after -1 nothing of the batch is stored, nor remembered in memory (record counts,
+ * numbers and the limit logs in memory go back to what they were); a batch in which a write failed
+ * cannot commit, whatever its function returns.
  */
 
 #include <string.h>
@@ -91,6 +91,8 @@ batch_finish(struct store *s, struct err *e)
 			*e = s->poison;
 		return -1;
 	}
+	if (store_logs_batch_end(s, e) != 0)
+		return -1;
 	if (memcmp(&s->now.counts, &s->before.counts, sizeof(s->now.counts)) != 0)
 		return store_counts_write(s, e);
 	return 0;
@@ -108,6 +110,8 @@ store_batch(struct store *s, int (*fn)(void *, struct err *), void *cookie, stru
 	s->in_batch = 1;
 	s->poisoned = 0;
 	s->before = s->now;
+	store_heads_begin(s->heads);
+	store_journal_begin(s);
 	rc = fn(cookie, e) == 0 ? batch_finish(s, e) : -1;
 	if (rc == 0)
 		rc = batch_commit(s, e);
@@ -115,7 +119,7 @@ store_batch(struct store *s, int (*fn)(void *, struct err *), void *cookie, stru
 		batch_abort(s);
 	if (rc != 0) {
 		s->now = s->before;
-		store_heads_clear(s->heads);
+		store_heads_abort(s->heads);
 	}
 	s->in_batch = 0;
 	return rc;

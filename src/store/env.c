@@ -249,13 +249,17 @@ store_open(const struct store_options *options, struct err *e)
 	}
 	s->dir_fd = s->lock_fd = -1;
 	s->min_free_bytes = options->min_free_bytes;
-	if ((s->heads = store_heads_new()) == NULL) {
+	s->takes_max = STORE_TAKES_MAX;
+	s->heads = store_heads_new(options->cache_bytes / 4);
+	s->journal = store_journal_new();
+	if (s->heads == NULL || s->journal == NULL) {
 		err_sys(e, "opening the store");
 		store_close(&s);
 		return NULL;
 	}
-	if (store_dir_claim(s, options->dir, e) != 0 || env_open(s, options->cache_bytes, e) != 0 ||
-	    dbs_open(s, e) != 0) {
+	if (store_dir_claim(s, options->dir, e) != 0 ||
+	    env_open(s, options->cache_bytes / 4 * 3, e) != 0 || dbs_open(s, e) != 0 ||
+	    store_logs_redo(s, e) != 0) {
 		store_close(&s);
 		return NULL;
 	}
@@ -267,6 +271,7 @@ store_open(const struct store_options *options, struct err *e)
 void
 store_close(struct store **sp)
 {
+	struct err e = {.code = ERR_NONE};
 	struct store *s = *sp;
 	int which;
 
@@ -277,6 +282,8 @@ store_close(struct store **sp)
 	 * Whatever fails here was logged by Berkeley DB, and costs nothing but time: every commit
 	 * is in the log, and the next open recovers from it.
 	 */
+	if (s->opened_us != 0 && store_logs_settle(s, &e) != 0)
+		log_event(LOG_LVL_WARNING, "store_not_settled", "error", e.msg, NULL);
 	if (s->dbs[STORE_DBS - 1] != NULL && !atomic_load(&s->panicked))
 		s->env->txn_checkpoint(s->env, 0, 0, DB_FORCE);
 	for (which = STORE_DBS - 1; which >= 0; which--)
@@ -285,6 +292,7 @@ store_close(struct store **sp)
 	if (s->env != NULL)
 		s->env->close(s->env, 0);
 	store_dir_release(s);
-	free(s->heads);
+	store_heads_free(s->heads);
+	free(s->journal);
 	free(s);
 }

@@ -1,107 +1,284 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The heads of limit logs that were written last, kept decoded: a busy key's limits are counted
- * without reading the database.  A cache and nothing more: every head in it is what the running
- * batch would read.
+ * The logs that were used last, in memory: what a check looks at and changes.
  *
- * Runs in the owner's main thread.  Two entries a set, the older of the two makes room; the memory
- * is taken once, when the store is opened, and bounded (HEADS_SETS * 2 entries, 9 MB).
+ * Runs in the owner's main thread.  What is taken from a log is in the journal at once (journal.c)
+ * and in the log's own record later: until then the log is `behind`, and must stay here.  The rest
+ * is a cache, which gives up what was not used for longest.
  *
- * Invariants: an entry is replaced when its log is put (logs.c) and dropped when its log is deleted
- * (sweep.c); a batch that is not committed empties the cache, because some of it may be of that
- * batch.
+ * Invariants: a log is changed only after store_heads_touch, so that a batch that is not committed
+ * leaves none of its traces: each log is again as the batch found it, behind or not; the list of
+ * those behind is in the order of their oldest take that the record lacks.
  */
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "store/internal.h"
 
-#define HEADS_SETS 2048 /* a power of two */
+#define HEADS_MIN 512
+#define HEADS_MAX 65536
 
-struct head {
-	uint8_t len; /* of the name; 0: the entry is free */
-	char name[STORE_LOG_NAME_MAX];
-	struct slog log;
+/* Links of a log in memory. */
+struct slot {
+	struct store_head head; /* first: a head is its slot */
+	uint64_t touched_in;	/* the batch that has it among its undoes */
+	uint64_t added_in;	/* the batch that read it */
+	LIST_ENTRY(slot) same;	/* of the same hash, or free */
+	TAILQ_ENTRY(slot) used;
+	TAILQ_ENTRY(slot) behind;
 };
+
+/* A head as the batch found it; or one that the batch itself had read. */
+struct undo {
+	int added;
+	struct store_head was;
+};
+
+LIST_HEAD(slot_list, slot);
+TAILQ_HEAD(slot_queue, slot);
 
 struct store_heads {
-	struct head at[HEADS_SETS][2]; /* the first one is the younger */
-	int any;		       /* something was put since the last clear */
+	size_t cap, mask;
+	uint64_t batch;
+	struct slot *slots;
+	struct slot_list *buckets, unused;
+	struct slot_queue used;	  /* the latest first */
+	struct slot_queue behind; /* the oldest first */
+	size_t nundo, undo_cap;
+	struct undo *undo;
 };
 
-_Static_assert(STORE_LOG_NAME_MAX <= UINT8_MAX, "a name's length fits its byte");
+void
+store_heads_free(struct store_heads *h)
+{
+	if (h == NULL)
+		return;
+	free(h->slots);
+	free(h->buckets);
+	free(h->undo);
+	free(h);
+}
 
 struct store_heads *
-store_heads_new(void)
+store_heads_new(uint64_t bytes)
 {
-	return calloc(1, sizeof(struct store_heads));
+	struct store_heads *h = calloc(1, sizeof(*h));
+	uint64_t cap = bytes / sizeof(struct slot);
+	size_t i;
+
+	if (h == NULL)
+		return NULL;
+	h->cap = cap < HEADS_MIN ? HEADS_MIN : cap > HEADS_MAX ? HEADS_MAX : (size_t)cap;
+	for (h->mask = 1; h->mask < h->cap; h->mask *= 2)
+		;
+	h->slots = calloc(h->cap, sizeof(*h->slots));
+	h->buckets = calloc(h->mask, sizeof(*h->buckets));
+	if (h->slots == NULL || h->buckets == NULL) {
+		store_heads_free(h);
+		return NULL;
+	}
+	h->mask--;
+	TAILQ_INIT(&h->used);
+	TAILQ_INIT(&h->behind);
+	for (i = h->cap; i-- > 0;)
+		LIST_INSERT_HEAD(&h->unused, &h->slots[i], same);
+	return h;
 }
 
 /* FNV-1a; nothing hostile chooses names: key ids are random, owners are digests. */
-static struct head *
-set_of(struct store_heads *h, struct span name)
+static struct slot_list *
+bucket_of(struct store_heads *h, struct span name)
 {
 	uint32_t hash = 2166136261u;
 	size_t i;
 
 	for (i = 0; i < name.len; i++)
 		hash = (hash ^ (uint8_t)name.p[i]) * 16777619u;
-	return h->at[(hash ^ hash >> 15) & (HEADS_SETS - 1)];
+	return &h->buckets[(hash ^ hash >> 15) & h->mask];
 }
 
-static int
-is_of(const struct head *head, struct span name)
+static struct slot *
+slot_find(struct store_heads *h, struct span name)
 {
-	return head->len == name.len && memcmp(head->name, name.p, name.len) == 0;
+	struct slot *s;
+
+	LIST_FOREACH(s, bucket_of(h, name), same)
+	if (s->head.name_len == name.len && memcmp(s->head.name, name.p, name.len) == 0)
+		return s;
+	return NULL;
 }
 
-const struct slog *
+static struct span
+head_name(const struct store_head *head)
+{
+	return store_span(head->name, head->name_len);
+}
+
+static struct slot *
+slot_of(const struct store_head *head)
+{
+	return (struct slot *)(uintptr_t)head;
+}
+
+struct store_head *
 store_heads_find(struct store_heads *h, struct span name)
 {
-	struct head *set = set_of(h, name);
+	struct slot *s = slot_find(h, name);
 
-	if (is_of(&set[0], name))
-		return &set[0].log;
-	return is_of(&set[1], name) ? &set[1].log : NULL;
-}
-
-void
-store_heads_put(struct store_heads *h, struct span name, const struct slog *log)
-{
-	struct head *set = set_of(h, name), *to = &set[0];
-
-	if (is_of(&set[1], name))
-		to = &set[1];
-	else if (!is_of(&set[0], name) && set[0].len > 0) {
-		set[1].len = set[0].len;
-		memcpy(set[1].name, set[0].name, set[0].len);
-		slog_copy(&set[1].log, &set[0].log);
+	if (s == NULL)
+		return NULL;
+	if (s != TAILQ_FIRST(&h->used)) {
+		TAILQ_REMOVE(&h->used, s, used);
+		TAILQ_INSERT_HEAD(&h->used, s, used);
 	}
-	to->len = (uint8_t)name.len;
-	memcpy(to->name, name.p, name.len);
-	slog_copy(&to->log, log);
-	h->any = 1;
+	return &s->head;
+}
+
+struct store_head *
+store_heads_excess(struct store_heads *h)
+{
+	return LIST_EMPTY(&h->unused) ? &TAILQ_LAST(&h->used, slot_queue)->head : NULL;
+}
+
+struct store_head *
+store_heads_add(struct store_heads *h, struct span name)
+{
+	struct slot *s = LIST_FIRST(&h->unused);
+
+	LIST_REMOVE(s, same);
+	s->touched_in = 0;
+	s->added_in = h->batch;
+	s->head.behind = 0;
+	s->head.stored = 0;
+	s->head.name_len = (uint8_t)name.len;
+	memcpy(s->head.name, name.p, name.len);
+	slog_init(&s->head.log);
+	LIST_INSERT_HEAD(bucket_of(h, name), s, same);
+	TAILQ_INSERT_HEAD(&h->used, s, used);
+	return &s->head;
 }
 
 void
-store_heads_drop(struct store_heads *h, struct span name)
+store_heads_drop(struct store_heads *h, struct store_head *head)
 {
-	struct head *set = set_of(h, name);
+	struct slot *s = slot_of(head);
 
-	if (is_of(&set[0], name))
-		set[0].len = 0;
-	if (is_of(&set[1], name))
-		set[1].len = 0;
+	if (head->behind != 0)
+		TAILQ_REMOVE(&h->behind, s, behind);
+	TAILQ_REMOVE(&h->used, s, used);
+	LIST_REMOVE(s, same);
+	LIST_INSERT_HEAD(&h->unused, s, same);
+}
+
+struct store_head *
+store_heads_behind(const struct store_heads *h)
+{
+	struct slot *s = TAILQ_FIRST(&h->behind);
+
+	return s == NULL ? NULL : &s->head;
 }
 
 void
-store_heads_clear(struct store_heads *h)
+store_heads_set_behind(struct store_heads *h, struct store_head *head, uint64_t take)
 {
+	struct slot *s = slot_of(head), *at;
+
+	if (head->behind != 0)
+		TAILQ_REMOVE(&h->behind, s, behind);
+	head->behind = take;
+	if (take == 0)
+		return;
+	/* New takes have the highest numbers; only an abort puts old ones back. */
+	TAILQ_FOREACH_REVERSE(at, &h->behind, slot_queue, behind)
+	if (at->head.behind <= take)
+		break;
+	if (at == NULL)
+		TAILQ_INSERT_HEAD(&h->behind, s, behind);
+	else
+		TAILQ_INSERT_AFTER(&h->behind, at, s, behind);
+}
+
+static void
+copy(struct store_head *to, const struct store_head *from)
+{
+	memcpy(to, from, offsetof(struct store_head, log));
+	slog_copy(&to->log, &from->log);
+}
+
+int
+store_heads_touch(struct store_heads *h, struct store_head *head, struct err *e)
+{
+	struct slot *s = slot_of(head);
+	struct undo *more;
+	size_t cap;
+
+	if (s->touched_in == h->batch)
+		return 0;
+	if (h->nundo == h->undo_cap) {
+		cap = h->undo_cap == 0 ? 64 : 2 * h->undo_cap;
+		if ((more = realloc(h->undo, cap * sizeof(*more))) == NULL)
+			return err_sys(e, "limit logs in memory");
+		h->undo = more;
+		h->undo_cap = cap;
+	}
+	h->undo[h->nundo].added = s->added_in == h->batch;
+	copy(&h->undo[h->nundo++].was, head);
+	s->touched_in = h->batch;
+	return 0;
+}
+
+void
+store_heads_begin(struct store_heads *h)
+{
+	h->batch++;
+	h->nundo = 0;
+}
+
+/* Those that the batch read go: they may have been read from what it wrote itself. */
+static void
+drop_added(struct store_heads *h)
+{
+	struct slot *s, *next;
+
+	for (s = TAILQ_FIRST(&h->used); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, used);
+		if (s->added_in == h->batch)
+			store_heads_drop(h, &s->head);
+	}
+}
+
+void
+store_heads_abort(struct store_heads *h)
+{
+	struct store_head *head;
+	struct slot *s;
 	size_t i;
 
-	for (i = 0; h->any && i < HEADS_SETS; i++)
-		h->at[i][0].len = h->at[i][1].len = 0;
-	h->any = 0;
+	drop_added(h);
+	for (i = h->nundo; i-- > 0;) {
+		const struct undo *undo = &h->undo[i];
+
+		if (undo->added)
+			continue;
+		/* One that made room for another is not there; but what took its place has gone. */
+		s = slot_find(h, head_name(&undo->was));
+		head = s != NULL ? &s->head : store_heads_add(h, head_name(&undo->was));
+		store_heads_set_behind(h, head, undo->was.behind);
+		copy(head, &undo->was);
+	}
+	h->nundo = 0;
+}
+
+size_t
+store_heads_unstored(const struct store_heads *h)
+{
+	const struct slot *s;
+	size_t n = 0;
+
+	TAILQ_FOREACH(s, &h->behind, behind)
+	n += !s->head.stored;
+	return n;
 }

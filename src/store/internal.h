@@ -14,7 +14,7 @@
 
 #include "store/store.h"
 
-#define STORE_FORMAT 1
+#define STORE_FORMAT 2
 
 /* Longest key of any database but `meta`: owner, NUL, id. */
 #define STORE_KEY_MAX (KEYREC_OWNER_MAX + 1 + TOKEN_ID_LEN)
@@ -28,6 +28,7 @@ enum store_db {
 	STORE_DB_PLANS,	    /* name -> plan record */
 	STORE_DB_LOGS,	    /* log name -> head; NUL and log name -> blocks to be freed */
 	STORE_DB_BLOCKS,    /* log name, u64 number -> block */
+	STORE_DB_JOURNAL,   /* u16 slot -> what a batch took */
 	STORE_DB_AUDIT,	    /* u64 seq -> entry */
 	STORE_DBS	    /* (count) */
 };
@@ -41,6 +42,9 @@ struct store_counts {
 struct store_state {
 	struct store_counts counts;
 	uint64_t audit_last; /* seq of the newest entry, 0: none */
+	uint64_t next_take, needed_take; /* needed: as the journal's newest record says */
+	size_t slot;	      /* behind that of the journal's newest record */
+	uint64_t round_bytes; /* in the slots before it */
 };
 
 struct store {
@@ -66,6 +70,8 @@ struct store {
 	struct store_state now, before; /* before: as the batch found it */
 	uint64_t commits, aborts;
 	struct store_heads *heads;
+	struct store_journal *journal;
+	uint64_t takes_max; /* STORE_TAKES_MAX; tests make it smaller */
 
 	uint8_t record[KEYREC_MAX]; /* being encoded; nobody keeps anything in it across a call */
 };
@@ -77,17 +83,72 @@ int store_dir_claim(struct store *, const char *dir, struct err *)
     __attribute__((warn_unused_result));
 void store_dir_release(struct store *);
 
-/* ---- heads.c: limit logs' heads in memory ---- */
+/* ---- heads.c: limit logs in memory ---- */
+
+/* A log in memory; all of it is valid until the next call that adds or drops one. */
+struct store_head {
+	uint64_t behind; /* the oldest take that the stored record lacks; 0: it lacks none */
+	int stored;	 /* there is a record */
+	uint8_t name_len;
+	char name[STORE_LOG_NAME_MAX];
+	struct slog log; /* last: copied as far as it is used */
+};
 
 struct store_heads;
-/* NULL: no memory.  To be freed with free(). */
-struct store_heads *store_heads_new(void);
-/* What store_heads_put was given last under this name, until the next call that changes anything;
- * or NULL. */
-const struct slog *store_heads_find(struct store_heads *, struct span name);
-void store_heads_put(struct store_heads *, struct span name, const struct slog *);
-void store_heads_drop(struct store_heads *, struct span name);
-void store_heads_clear(struct store_heads *);
+/* As many as fit into ${bytes}, within reason; NULL: no memory. */
+struct store_heads *store_heads_new(uint64_t bytes);
+void store_heads_free(struct store_heads *);
+/* NULL: not in memory. */
+struct store_head *store_heads_find(struct store_heads *, struct span name);
+/* The one to drop before another is added: the least recently used; NULL while there is room. */
+struct store_head *store_heads_excess(struct store_heads *);
+/* An empty log, in a batch, when nothing is in excess. */
+struct store_head *store_heads_add(struct store_heads *, struct span name);
+/* In a batch; one that is behind or was touched must have been touched before. */
+void store_heads_drop(struct store_heads *, struct store_head *);
+/* Before a change, in a batch: 0, or -1 without memory. */
+int store_heads_touch(struct store_heads *, struct store_head *, struct err *)
+    __attribute__((warn_unused_result));
+/* The log that is behind for longest, or NULL; and from which take on one is (0: none). */
+struct store_head *store_heads_behind(const struct store_heads *);
+void store_heads_set_behind(struct store_heads *, struct store_head *, uint64_t take);
+/* A batch begins; it was not committed: everything is as it was then. */
+void store_heads_begin(struct store_heads *);
+void store_heads_abort(struct store_heads *);
+/* How many have no record yet. */
+size_t store_heads_unstored(const struct store_heads *);
+
+/* ---- journal.c: what was taken from limits ---- */
+
+/* A log's record lacks at most this many takes (of all logs): what is to be redone after a kill. */
+#define STORE_TAKES_MAX 32768
+
+struct store_journal;
+struct store_journal *store_journal_new(void);
+void store_journal_begin(struct store *);
+/* Has the running batch anything for the journal? */
+int store_journal_has(const struct store *);
+/* A take from a limit, by what slog_take was told. */
+struct store_take {
+	uint64_t number; /* they count up from 1, over all logs, for ever */
+	struct span log;
+	struct slog_limit limit;
+	int64_t now_us;
+	uint64_t cost;
+};
+/* In a batch: gives it its number.  0 or -1. */
+int store_journal_add(struct store *, struct store_take *, struct err *)
+    __attribute__((warn_unused_result));
+/* The batch's record, when it has takes or a note. */
+int store_journal_write(struct store *, struct err *) __attribute__((warn_unused_result));
+/* Delete records of which no log lacks anything, ${max} at most, but never the newest. */
+int store_journal_trim(struct store *, unsigned max, struct err *)
+    __attribute__((warn_unused_result));
+/* All takes there are, in their order; and the numbers of the next ones are known.  After opening.
+ */
+typedef int store_take_fn(struct store *, const struct store_take *, struct err *);
+int store_journal_walk(struct store *, store_take_fn *, struct err *)
+    __attribute__((warn_unused_result));
 
 /* ---- db.c: Berkeley DB's calls ---- */
 
@@ -172,6 +233,13 @@ int store_audit_load(struct store *, struct err *) __attribute__((warn_unused_re
 
 /* ---- logs.c ---- */
 
+/* The block verbs of one log, for slog_peek and slog_take. ${log} must outlive them. */
+struct store_log_blocks {
+	struct store *store;
+	struct span log;
+};
+struct slog_io store_log_io(struct store_log_blocks *);
+
 #define STORE_BLOCK_KEY_MAX (STORE_LOG_NAME_MAX + 8)
 
 /* The key of a log's block, into ${buf}. */
@@ -181,5 +249,15 @@ struct span store_log_limit(struct span log);
 /* slog_load, with the log's name in the error. */
 int store_head_load(struct store *, struct span log, struct span bytes, struct slog *, struct err *)
     __attribute__((warn_unused_result));
+/* In a batch: write the records of logs that lack takes before ${take}, ${max} of them: 1 when none
+ * is left, 0, -1. */
+int store_logs_catch_up(struct store *, uint64_t take, unsigned max, struct err *)
+    __attribute__((warn_unused_result));
+/* After opening: take again what the logs' records lack. */
+int store_logs_redo(struct store *, struct err *) __attribute__((warn_unused_result));
+/* Before closing: so that there is nothing to be redone. */
+int store_logs_settle(struct store *, struct err *) __attribute__((warn_unused_result));
+/* The last work of a batch that writes. */
+int store_logs_batch_end(struct store *, struct err *) __attribute__((warn_unused_result));
 
 #endif /* !STORE_INTERNAL_H_ */

@@ -3,20 +3,26 @@
 /*
  * Limit logs: a head record a log, and its sealed blocks (core/slog.h knows what is in them).
  *
- * Runs in the owner's main thread; with keys.c it is the hot path: a check reads a head and
- * replaces the bytes at its end (a partial put, so that Berkeley DB logs some 100 bytes and not the
- * whole record).
+ * Runs in the owner's main thread; with keys.c it is the hot path.  A log that is used stays in
+ * memory (heads.c).  A take changes it there and goes into the journal (journal.c); its head record
+ * is written when it lacks STORE_TAKES_MAX takes of any log, when it must make room in memory, or
+ * when a block was sealed or dropped.  The replaced bytes are those at its end (a partial put, so
+ * that Berkeley DB logs some 100 bytes and not the whole record).
  *
- * Invariant: a head says which blocks there are; block and head change in one batch.
+ * Invariants: a head says which blocks there are, so head and block change in one batch; a head
+ * has the number of the latest take in it, so that none is taken twice.
  */
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "store/internal.h"
 
 #define WORDS_MAX 96
+#define SETTLE_SLICE 256 /* logs in a batch */
 
 struct span
 store_log_limit(struct span log)
@@ -59,53 +65,6 @@ store_head_load(struct store *s, struct span log, struct span bytes, struct slog
 	if (slog_load(L, bytes, e) == 0)
 		return 0;
 	return err_wrap(e, "%s: database logs: %s", s->dir, log_words(log, text));
-}
-
-int
-store_log_get(struct store *s, struct span log, struct slog *L, struct err *e)
-{
-	uint8_t head[SLOG_HEAD_MAX];
-	const struct slog *known;
-	size_t len;
-	int rc;
-
-	slog_init(L);
-	if (log_name_ok(log, e) != 0)
-		return -1;
-	if ((known = store_heads_find(s->heads, log)) != NULL) {
-		slog_copy(L, known);
-		return store_alive(s, e) == 0 ? 1 : -1;
-	}
-	rc = store_db_get(s, STORE_DB_LOGS, log, head, sizeof(head), &len, e);
-	if (rc <= 0)
-		return rc;
-	return store_head_load(s, log, store_span(head, len), L, e) == 0 ? 1 : -1;
-}
-
-int
-store_log_put(struct store *s, struct span log, struct slog *L, struct err *e)
-{
-	uint8_t buf[SLOG_HEAD_MAX];
-	struct span bytes;
-	uint32_t doff, dlen;
-	int rc;
-
-	if (log_name_ok(log, e) != 0)
-		return -1;
-	bytes = store_span(buf, slog_head(L, buf, &doff, &dlen));
-	if (doff != 0 || dlen != 0) {
-		rc = store_db_patch(s, STORE_DB_LOGS, log, bytes, doff, dlen, e);
-	} else if ((rc = store_db_insert(s, STORE_DB_LOGS, log, bytes, e)) == 1) {
-		s->now.counts.logs++;
-		rc = 0;
-	} else if (rc == 0) {
-		rc = store_db_put(s, STORE_DB_LOGS, log, bytes, e);
-	}
-	if (rc != 0)
-		return -1;
-	slog_stored(L);
-	store_heads_put(s->heads, log, L);
-	return 0;
 }
 
 struct span
@@ -182,4 +141,223 @@ struct slog_io
 store_log_io(struct store_log_blocks *b)
 {
 	return (struct slog_io){.get = block_get, .put = block_put, .del = block_del, .cookie = b};
+}
+
+/* The head record: 1, 0 there is none (then ${L} is an empty log), -1. */
+static int
+head_read(struct store *s, struct span log, struct slog *L, struct err *e)
+{
+	uint8_t head[SLOG_HEAD_MAX];
+	size_t len;
+	int rc;
+
+	slog_init(L);
+	rc = store_db_get(s, STORE_DB_LOGS, log, head, sizeof(head), &len, e);
+	if (rc <= 0)
+		return rc;
+	return store_head_load(s, log, store_span(head, len), L, e) == 0 ? 1 : -1;
+}
+
+/* Write the record of a log, so that it lacks nothing. */
+static int
+head_write(struct store *s, struct store_head *head, struct err *e)
+{
+	struct span log = store_span(head->name, head->name_len);
+	uint8_t buf[SLOG_HEAD_MAX];
+	struct span bytes;
+	uint32_t doff, dlen;
+	int rc;
+
+	if (store_heads_touch(s->heads, head, e) != 0)
+		return -1;
+	bytes = store_span(buf, slog_head(&head->log, buf, &doff, &dlen));
+	if (doff != 0 || dlen != 0)
+		rc = store_db_patch(s, STORE_DB_LOGS, log, bytes, doff, dlen, e);
+	else
+		rc = store_db_put(s, STORE_DB_LOGS, log, bytes, e);
+	if (rc != 0)
+		return -1;
+	s->now.counts.logs += !head->stored;
+	head->stored = 1;
+	slog_stored(&head->log);
+	store_heads_set_behind(s->heads, head, 0);
+	return 0;
+}
+
+/* The log in memory, in a batch. */
+static struct store_head *
+head_at(struct store *s, struct span log, struct err *e)
+{
+	struct store_head *head, *excess;
+	struct slog L;
+	int rc;
+
+	if (log_name_ok(log, e) != 0)
+		return NULL;
+	if ((head = store_heads_find(s->heads, log)) != NULL)
+		return store_alive(s, e) == 0 ? head : NULL;
+	if ((rc = head_read(s, log, &L, e)) < 0)
+		return NULL;
+	if ((excess = store_heads_excess(s->heads)) != NULL) {
+		if (excess->behind != 0 && head_write(s, excess, e) != 0)
+			return NULL;
+		store_heads_drop(s->heads, excess);
+	}
+	head = store_heads_add(s->heads, log);
+	head->stored = rc;
+	slog_copy(&head->log, &L);
+	return head;
+}
+
+int
+store_log_look(struct store *s, struct span log, const struct slog_limit *limit, int64_t now_us,
+    uint64_t cost, struct slog_state *state, struct err *e)
+{
+	struct store_log_blocks blocks = {.store = s, .log = log};
+	struct slog_io io = store_log_io(&blocks);
+	struct store_head *head;
+	struct slog L;
+
+	*state = (struct slog_state){0};
+	if (s->in_batch || (log.len > 0 && store_heads_find(s->heads, log) != NULL)) {
+		if ((head = head_at(s, log, e)) == NULL)
+			return -1;
+		return slog_peek(&head->log, limit, now_us, cost, &io, state, e);
+	}
+	/* Outside a batch nothing can be written to make room. */
+	if (log_name_ok(log, e) != 0 || head_read(s, log, &L, e) < 0)
+		return -1;
+	return slog_peek(&L, limit, now_us, cost, &io, state, e);
+}
+
+/* Take from a log in memory.  A change of blocks is written at once, for the record has to know. */
+static int
+take(struct store *s, struct store_head *head, const struct store_take *t, struct err *e)
+{
+	struct store_log_blocks blocks = {.store = s, .log = t->log};
+	struct slog_io io = store_log_io(&blocks);
+	uint64_t first = head->log.first_block, end = head->log.end_block;
+
+	if (store_heads_touch(s->heads, head, e) != 0 ||
+	    slog_take(&head->log, &t->limit, t->now_us, t->cost, &io, e) != 0)
+		return -1;
+	head->log.mark = t->number;
+	if (head->log.first_block != first || head->log.end_block != end)
+		return head_write(s, head, e);
+	if (head->behind == 0)
+		store_heads_set_behind(s->heads, head, t->number);
+	return 0;
+}
+
+int
+store_log_take(struct store *s, struct span log, const struct slog_limit *limit, int64_t now_us,
+    uint64_t cost, struct err *e)
+{
+	struct store_take t = {.log = log, .limit = *limit, .now_us = now_us, .cost = cost};
+	struct err why = {.code = ERR_NONE};
+	struct store_head *head;
+
+	if (cost == 0)
+		return 0;
+	if (store_txn(s, e) == NULL)
+		return -1;
+	if ((head = head_at(s, log, &why)) != NULL && store_journal_add(s, &t, &why) == 0 &&
+	    take(s, head, &t, &why) == 0)
+		return 0;
+	if (e != NULL)
+		*e = why;
+	return store_poison(s, &why);
+}
+
+int
+store_logs_catch_up(struct store *s, uint64_t before, unsigned max, struct err *e)
+{
+	struct store_head *head;
+
+	while ((head = store_heads_behind(s->heads)) != NULL && head->behind < before) {
+		if (max-- == 0)
+			return 0;
+		if (head_write(s, head, e) != 0)
+			return -1;
+	}
+	return 1;
+}
+
+/* As many logs as there were takes can become due; one more brings down what was held up. */
+int
+store_logs_batch_end(struct store *s, struct err *e)
+{
+	uint64_t takes = s->now.next_take - s->before.next_take;
+	unsigned most = takes < UINT_MAX ? (unsigned)takes + 1 : UINT_MAX;
+
+	if (s->now.next_take > s->takes_max && takes > 0 &&
+	    store_logs_catch_up(s, s->now.next_take - s->takes_max, most, e) < 0)
+		return -1;
+	return store_journal_write(s, e);
+}
+
+/* ---- after opening, and before closing ---- */
+
+static int
+take_again(struct store *s, const struct store_take *t, struct err *e)
+{
+	struct err why = {.code = ERR_NONE};
+	struct store_head *head = head_at(s, t->log, &why);
+
+	/* One damaged log must not keep the store shut; its checks say so, each. */
+	if (head == NULL && why.code == ERR_CORRUPT) {
+		log_event(LOG_LVL_ERROR, "store_log_damaged", "error", why.msg, NULL);
+		return 0;
+	}
+	if (head == NULL) {
+		*e = why;
+		return -1;
+	}
+	return t->number > head->log.mark ? take(s, head, t, e) : 0;
+}
+
+static int
+redo(void *cookie, struct err *e)
+{
+	return store_journal_walk(cookie, take_again, e);
+}
+
+int
+store_logs_redo(struct store *s, struct err *e)
+{
+	return store_batch(s, redo, s, e);
+}
+
+/* Settling: a slice of logs a batch; the last one renews the journal's newest record, note and all,
+ * now that no log lacks anything. */
+struct settling {
+	struct store *store;
+	int done;
+	size_t note_len;
+	uint8_t note[STORE_NOTE_MAX];
+};
+
+static int
+settle(void *cookie, struct err *e)
+{
+	struct settling *to = cookie;
+
+	if ((to->done = store_logs_catch_up(to->store, UINT64_MAX, SETTLE_SLICE, e)) < 0)
+		return -1;
+	return to->done ? store_note_put(to->store, to->note, to->note_len, e) : 0;
+}
+
+int
+store_logs_settle(struct store *s, struct err *e)
+{
+	struct settling to = {.store = s};
+
+	if (s->now.needed_take == s->now.next_take || s->now.next_take == 1)
+		return 0;
+	if (store_note_get(s, to.note, sizeof(to.note), &to.note_len, e) < 0)
+		return -1;
+	while (!to.done)
+		if (store_batch(s, settle, &to, e) != 0)
+			return -1;
+	return 0;
 }

@@ -40,6 +40,11 @@ store_format_read(struct store *s, struct err *e)
 	if (rbuf_done(&in) != 0 || format == 0)
 		return err_set(e, ERR_CORRUPT,
 		    "%s: database meta: the format record is damaged: restore a backup", s->dir);
+	if (format < STORE_FORMAT)
+		return err_set(e, ERR_VERSION,
+		    "%s: written before the first release (format %" PRIu32
+		    "), which cannot be read any more: move it away and create the keys anew",
+		    s->dir, format);
 	if (format > STORE_FORMAT)
 		return err_set(e, ERR_VERSION,
 		    "%s: a newer release wrote this store (format %" PRIu32

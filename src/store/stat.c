@@ -82,7 +82,7 @@ store_stat(struct store *s, struct store_stat *st, struct err *e)
 		return -1;
 	st->keys = s->now.counts.keys;
 	st->plans = s->now.counts.plans;
-	st->logs = s->now.counts.logs;
+	st->logs = s->now.counts.logs + store_heads_unstored(s->heads);
 	st->blocks = s->now.counts.blocks;
 	st->audit = s->now.audit_last;
 	st->commits = s->commits;

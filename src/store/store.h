@@ -36,7 +36,7 @@ struct store;
 
 struct store_options {
 	const char *dir;	 /* mode 0700, made when missing */
-	uint64_t cache_bytes;	 /* Berkeley DB's cache */
+	uint64_t cache_bytes;	 /* Berkeley DB's cache, and a quarter of it limit logs */
 	uint64_t min_free_bytes; /* writes of limits stop below this much free space */
 };
 
@@ -123,19 +123,31 @@ int store_plans_walk(struct store *, store_plan_fn *, void *, struct err *)
 #define STORE_LOG_NAME_MAX (1 + TOKEN_ID_LEN + LIMIT_LOG_MAX)
 
 /*
- * 1, 0 (then ${L} is an empty log), -1.  What was read is good for one batch: store_log_put
- * replaces the end of the record that it was read from, which a sweep in between may have deleted.
+ * store_log_look(S, log, limit, now_us, cost, &state, e): would it fit?  1, 0, -1: slog_peek on
+ * that log.  Stores nothing.
  */
-int store_log_get(struct store *, struct span log, struct slog *, struct err *)
+int store_log_look(struct store *, struct span log, const struct slog_limit *, int64_t now_us,
+    uint64_t cost, struct slog_state *, struct err *) __attribute__((warn_unused_result));
+/*
+ * store_log_take(S, log, limit, now_us, cost, e): in a batch; slog_take on that log.  0 or -1, and
+ * then the batch cannot be committed.
+ *
+ * A take is one entry in the batch's journal record; the log's own record follows later, for many
+ * takes at once (DESIGN.md "The journal").
+ */
+int store_log_take(struct store *, struct span log, const struct slog_limit *, int64_t now_us,
+    uint64_t cost, struct err *) __attribute__((warn_unused_result));
+
+/*
+ * A note of the keeper's that is stored with what this batch takes, up to STORE_NOTE_MAX bytes
+ * (replaces an earlier one of the batch); and that of the latest batch that took anything or had
+ * one: 1, 0 none, -1.
+ */
+#define STORE_NOTE_MAX 16384
+int store_note_put(struct store *, const void *, size_t, struct err *)
     __attribute__((warn_unused_result));
-int store_log_put(struct store *, struct span log, struct slog *, struct err *)
+int store_note_get(struct store *, uint8_t *, size_t cap, size_t *, struct err *)
     __attribute__((warn_unused_result));
-/* The block verbs of one log, for slog_peek and slog_take. ${log} must outlive them. */
-struct store_log_blocks {
-	struct store *store;
-	struct span log;
-};
-struct slog_io store_log_io(struct store_log_blocks *);
 
 /*
  * store_logs_sweep(S, now_us, keep_us, max, cursor, &freed, e): in a batch; looks at up to ${max}
@@ -146,6 +158,7 @@ struct slog_io store_log_io(struct store_log_blocks *);
  * there are more, so call again until 1.  A head that does not decode is logged and passed over.
  */
 struct store_cursor {
+	uint64_t before; /* takes that the records of logs have to know of, in this pass */
 	size_t len;
 	uint8_t at[STORE_LOG_NAME_MAX];
 };

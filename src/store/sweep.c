@@ -99,10 +99,15 @@ blocks_free(struct store *s, struct span log, unsigned *budget, struct err *e)
 static int
 log_free(struct store *s, struct span log, unsigned *budget, struct err *e)
 {
+	struct store_head *head = store_heads_find(s->heads, log);
 	uint8_t buf[NOTE_KEY_MAX], note = NOTE_VERSION;
 	int rc;
 
-	store_heads_drop(s->heads, log);
+	if (head != NULL) {
+		if (store_heads_touch(s->heads, head, e) != 0)
+			return -1;
+		store_heads_drop(s->heads, head);
+	}
 	if (store_db_del(s, STORE_DB_LOGS, log, e) < 0)
 		return -1;
 	s->now.counts.logs--;
@@ -204,10 +209,13 @@ idle(struct store *s, struct span log, struct span head, int64_t now_us, int64_t
     struct windows *w, struct err *e)
 {
 	struct err why = {.code = ERR_NONE};
+	const struct store_head *known = store_heads_find(s->heads, log);
 	const struct window *longest;
 	struct slog L;
 
-	if (store_head_load(s, log, head, &L, &why) != 0) {
+	if (known != NULL) {
+		slog_copy(&L, &known->log);
+	} else if (store_head_load(s, log, head, &L, &why) != 0) {
 		log_event(LOG_LVL_ERROR, "store_log_damaged", "error", why.msg, NULL);
 		return 0;
 	}
@@ -276,6 +284,12 @@ store_logs_sweep(struct store *s, int64_t now_us, int64_t keep_us, unsigned max,
 	int rc;
 
 	*freed = 0;
+	/* Logs that have no record yet, or an old one, get theirs first: those of before this pass.
+	 */
+	if (cursor->len == 0 && cursor->before == 0)
+		cursor->before = s->now.next_take;
+	if ((rc = store_logs_catch_up(s, cursor->before, max, e)) != 1)
+		return rc;
 	if ((rc = notes_work(s, &budget, e)) != 1)
 		return rc;
 	if ((rc = store_scan_open(&scan, s, STORE_DB_LOGS, head, sizeof(head), e)) == 0)
@@ -288,5 +302,6 @@ store_logs_sweep(struct store *s, int64_t now_us, int64_t keep_us, unsigned max,
 	if (rc == 1 || budget == 0)
 		return 0;
 	cursor->len = 0;
+	cursor->before = 0;
 	return 1;
 }

@@ -22,8 +22,9 @@
 #define FIXTURE_CACHE (UINT64_C(16) << 20)
 
 struct fixture {
-	char top[256]; /* mkdtemp's */
-	char dir[280]; /* the store's, in it */
+	char top[256];	      /* mkdtemp's */
+	char dir[280];	      /* the store's, in it */
+	uint64_t cache_bytes; /* 0: FIXTURE_CACHE */
 	struct store *s;
 	struct err e;
 };
@@ -31,8 +32,9 @@ struct fixture {
 static inline struct store *
 fixture_try(struct fixture *f)
 {
-	struct store_options options = {
-	    .dir = f->dir, .cache_bytes = FIXTURE_CACHE, .min_free_bytes = 4096};
+	struct store_options options = {.dir = f->dir,
+	    .cache_bytes = f->cache_bytes != 0 ? f->cache_bytes : FIXTURE_CACHE,
+	    .min_free_bytes = 4096};
 
 	memset(&f->e, 0, sizeof(f->e));
 	f->s = store_open(&options, &f->e);

@@ -287,6 +287,43 @@ reading_nothing(void **state)
 	assert_int_equal(rbuf_done(&r), -1);
 }
 
+static void
+test_variable_lengths(void **state)
+{
+	static const struct {
+		uint64_t v;
+		size_t len;
+	} good[] = {{0, 1}, {1, 1}, {127, 1}, {128, 2}, {16383, 2}, {16384, 3}, {UINT32_MAX, 5},
+	    {UINT64_C(1) << 62, 9}, {UINT64_C(1) << 63, 10}, {UINT64_MAX, 10}};
+	static const struct {
+		uint8_t bytes[11];
+		size_t len;
+	} bad[] = {{{0x80}, 1}, {{0x80, 0}, 2}, {{0xff, 0x80, 0}, 3},
+	    {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2}, 10},
+	    {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0}, 11}};
+	uint8_t mem[16];
+	struct wbuf w;
+	struct rbuf r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		wbuf_init(&w, mem, sizeof(mem));
+		wbuf_var(&w, good[i].v);
+		assert_int_equal(w.len, good[i].len);
+		rbuf_init(&r, mem, w.len);
+		assert_true(rbuf_var(&r) == good[i].v);
+		assert_int_equal(rbuf_done(&r), 0);
+		wbuf_init(&w, mem, good[i].len - 1);
+		wbuf_var(&w, good[i].v);
+		assert_true(w.overflow);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		rbuf_init(&r, bad[i].bytes, bad[i].len);
+		assert_true(rbuf_var(&r) == 0);
+		assert_true(r.bad);
+	}
+}
+
 int
 main(void)
 {
@@ -299,6 +336,7 @@ main(void)
 	    cmocka_unit_test(too_long_for_its_length),
 	    cmocka_unit_test(underruns),
 	    cmocka_unit_test(bounded_strings),
+	    cmocka_unit_test(test_variable_lengths),
 	    cmocka_unit_test(reading_nothing),
 	};
 

@@ -169,7 +169,7 @@ put(void *cookie, struct err *e)
 	struct put *p = cookie;
 
 	if (p->raw != NULL)
-		return store_meta_put(p->f->store, "last_batch", p->raw, p->len, e);
+		return store_note_put(p->f->store, p->raw, p->len, e);
 	return lastbatch_store(p->l, p->f->store, e);
 }
 

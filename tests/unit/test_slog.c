@@ -97,7 +97,7 @@ test_empty(void **state)
 	assert_int_equal(s.retry_us, -1);
 	/* An empty log can be stored, and is read again. */
 	memlog_commit(m, &L);
-	assert_int_equal(m->record_len, 56);
+	assert_int_equal(m->record_len, 64);
 	assert_int_equal(slog_load(&L, memlog_record(m), &e), 0);
 	assert_int_equal(slog_newest_us(&L), 0);
 	memlog_free(m);
@@ -201,42 +201,45 @@ test_stored_bytes(void **state)
 {
 	struct memlog *m = memlog_new();
 	struct slog L;
-	uint8_t buf[SLOG_HEAD_MAX], want[88];
+	uint8_t buf[SLOG_HEAD_MAX], want[96];
 	uint32_t doff, dlen;
 	struct slog_limit limit = {3, SECOND};
 
 	(void)state;
 	slog_init(&L);
 	assert_int_equal(slog_take(&L, &limit, T0, 2, &m->io, &e), 0);
-	assert_int_equal(slog_head(&L, buf, &doff, &dlen), 64);
+	L.mark = 77;
+	assert_int_equal(slog_head(&L, buf, &doff, &dlen), 72);
 	assert_int_equal(doff, 0);
 	assert_int_equal(dlen, 0);
 	put_u64(want, UINT64_C(1) << 56 | SECOND);
 	put_u64(want + 8, entry(T0, 2));
-	memset(want + 16, 0, 48);
+	memset(want + 16, 0, 56);
 	put_u64(want + 48, 2); /* total */
-	assert_memory_equal(buf, want, 64);
+	put_u64(want + 64, 77); /* mark */
+	assert_memory_equal(buf, want, 72);
 	memlog_commit(m, &L);
 
 	/* The next one: its entry and the trailer, in place of the old trailer; the tail has moved
 	 * on. */
 	assert_int_equal(slog_take(&L, &limit, T0 + SECOND, 1, &m->io, &e), 0);
-	assert_int_equal(slog_head(&L, buf, &doff, &dlen), 56);
+	assert_int_equal(slog_head(&L, buf, &doff, &dlen), 64);
 	assert_int_equal(doff, 16);
-	assert_int_equal(dlen, 48);
+	assert_int_equal(dlen, 56);
 	memset(want, 0, sizeof(want));
 	put_u64(want, entry(T0 + SECOND, 1));
 	put_u64(want + 24, 1); /* tail */
 	put_u64(want + 32, 2); /* tail_total */
 	put_u64(want + 40, 3); /* total */
-	assert_memory_equal(buf, want, 56);
+	put_u64(want + 56, 77);
+	assert_memory_equal(buf, want, 64);
 	memlog_commit(m, &L);
-	assert_int_equal(m->record_len, 72);
+	assert_int_equal(m->record_len, 80);
 
 	/* Another window is stored at once: the whole record goes. */
 	limit.window_us = 2 * SECOND;
 	assert_int_equal(slog_take(&L, &limit, T0 + SECOND + 1, 1, &m->io, &e), 0);
-	assert_int_equal(slog_head(&L, buf, &doff, &dlen), 80);
+	assert_int_equal(slog_head(&L, buf, &doff, &dlen), 88);
 	assert_int_equal(dlen, 0);
 	assert_int_equal(get_u64(buf), UINT64_C(1) << 56 | 2 * SECOND);
 	assert_int_equal(get_u64(buf + 32 + 16), 0); /* and the tail is back */
@@ -277,8 +280,8 @@ test_small_logs_stay_small(void **state)
 	assert_int_equal(L.total, 5000);
 	/* The youngest N are there, though they expired long ago. */
 	assert_int_equal(peek(m, &L, 5, DAY, T0 + DAY / 2, 1, 0).remaining, 0);
-	/* 56 bytes an append, and a rewrite now and then. */
-	assert_true(m->bytes_put < 5000 * 80);
+	/* 64 bytes an append, and a rewrite now and then. */
+	assert_true(m->bytes_put < 5000 * 90);
 	memlog_free(m);
 
 	/* Entries of many units: one such entry is enough to be kept. */
@@ -302,7 +305,7 @@ test_small_logs_stay_small(void **state)
 static void
 test_compaction_pays(void **state)
 {
-	static const uint64_t sizes[] = {120, 180, 185, 190, 240, 245, 246, 247, 300};
+	static const uint64_t sizes[] = {120, 180, 185, 190, 240, 244, 245, 246, 300};
 	size_t k;
 	uint64_t i;
 
@@ -314,7 +317,7 @@ test_compaction_pays(void **state)
 		slog_init(&L);
 		for (i = 0; i < 20000; i++)
 			take(m, &L, sizes[k], SECOND, T0 + (int64_t)(i / sizes[k]) * SECOND, 1);
-		assert_true(m->bytes_put + (uint64_t)m->puts * SLOG_BLOCK_BYTES < 20000 * 110);
+		assert_true(m->bytes_put + (uint64_t)m->puts * SLOG_BLOCK_BYTES < 20000 * 120);
 		assert_true(m->live <= 3);
 		memlog_free(m);
 	}
@@ -330,19 +333,19 @@ test_blocks(void **state)
 
 	(void)state;
 	slog_init(&L);
-	for (i = 0; i < 247; i++)
+	for (i = 0; i < 246; i++)
 		take(m, &L, 1000, SECOND, T0 + (int64_t)i, 2);
-	/* The 247th sealed the 246 before it. */
+	/* The 246th sealed the 245 before it. */
 	assert_int_equal(m->puts, 1);
 	assert_int_equal(L.n, 1);
 	assert_int_equal(get_u64(m->blocks[0]), UINT64_C(1) << 56);
 	assert_int_equal(get_u64(m->blocks[0] + 8), entry(T0, 2));
-	assert_int_equal(get_u64(m->blocks[0] + 8 * 246), entry(T0 + 245, 2));
-	assert_int_equal(m->record_len, 64);
+	assert_int_equal(get_u64(m->blocks[0] + 8 * 245), entry(T0 + 244, 2));
+	assert_int_equal(m->record_len, 72);
 
 	for (; i < 500; i++)
 		take(m, &L, 1000, SECOND, T0 + (int64_t)i, 2);
-	assert_int_equal(get_u64(m->blocks[1]), UINT64_C(1) << 56 | 492);
+	assert_int_equal(get_u64(m->blocks[1]), UINT64_C(1) << 56 | 490);
 	assert_int_equal(L.first_block, 0);
 	assert_int_equal(L.end_block, 2);
 
@@ -358,7 +361,7 @@ test_blocks(void **state)
 
 	/* Expired, but needed as the youngest 1000 units: kept; then dropped, never more than two a
 	 * time. */
-	for (; i < 4 * 246 + 1; i++)
+	for (; i < 4 * 245 + 1; i++)
 		take(m, &L, 1000, SECOND, T0 + 10 * SECOND + (int64_t)i, 2);
 	assert_int_equal(L.end_block, 4);
 	assert_int_equal(L.first_block, 1);
@@ -376,14 +379,14 @@ test_what_is_dropped(void **state)
 
 	(void)state;
 	slog_init(&L);
-	for (i = 0; i < 3 * 246 + 1; i++)
-		take(m, &L, 2 * 246 + 1, SECOND, T0 + (int64_t)i * SECOND, 1);
+	for (i = 0; i < 3 * 245 + 1; i++)
+		take(m, &L, 2 * 245 + 1, SECOND, T0 + (int64_t)i * SECOND, 1);
 	assert_int_equal(m->live, 3);
 	memlog_free(m);
 	m = memlog_new();
 	slog_init(&L);
-	for (i = 0; i < 3 * 246 + 1; i++)
-		take(m, &L, 2 * 246, SECOND, T0 + (int64_t)i * SECOND, 1);
+	for (i = 0; i < 3 * 245 + 1; i++)
+		take(m, &L, 2 * 245, SECOND, T0 + (int64_t)i * SECOND, 1);
 	assert_int_equal(m->live, 2);
 	memlog_free(m);
 
@@ -391,10 +394,10 @@ test_what_is_dropped(void **state)
 	 * entry. */
 	m = memlog_new();
 	slog_init(&L);
-	for (i = 0; i < 2 * 246 + 1; i++)
-		take(m, &L, 1, SECOND, T0 + (i < 245 ? 0 : i < 300 ? 2 : 5) * (SECOND / 4), 1);
+	for (i = 0; i < 2 * 245 + 1; i++)
+		take(m, &L, 1, SECOND, T0 + (i < 244 ? 0 : i < 300 ? 2 : 5) * (SECOND / 4), 1);
 	assert_int_equal(m->live, 2);
-	assert_int_equal(peek(m, &L, 1, SECOND, T0 + SECOND + SECOND / 4, 1, 0).used, 248);
+	assert_int_equal(peek(m, &L, 1, SECOND, T0 + SECOND + SECOND / 4, 1, 0).used, 247);
 	memlog_free(m);
 }
 
@@ -411,12 +414,18 @@ test_no_needless_reads(void **state)
 	for (i = 0; i < 1000; i++)
 		take(m, &L, 5000, SECOND, T0 + i * 1000, 1);
 	m->gets = 0;
-	peek(m, &L, 5000, SECOND, T0 + SECOND + 5000, 1, 1);
-	assert_int_equal(m->gets, 1);
-	take(m, &L, 5000, SECOND, T0 + SECOND + 5000, 1);
-	assert_int_equal(m->gets, 1);
+	assert_int_equal(slog_load(&L, memlog_record(m), &e), 0);
+	/* One block, then the entries ahead are known. */
+	for (i = 5; i < 5 + SLOG_AHEAD; i++) {
+		peek(m, &L, 5000, SECOND, T0 + SECOND + i * 1000, 1, 1);
+		take(m, &L, 5000, SECOND, T0 + SECOND + i * 1000, 1);
+		assert_int_equal(m->gets, 1);
+	}
+	peek(m, &L, 5000, SECOND, T0 + SECOND + i * 1000, 1, 1);
+	assert_int_equal(m->gets, 2);
+	/* None at all when everything in blocks has expired. */
 	peek(m, &L, 5000, SECOND, T0 + 5 * SECOND, 1, 1);
-	assert_int_equal(m->gets, 1);
+	assert_int_equal(m->gets, 2);
 	memlog_free(m);
 }
 
@@ -433,7 +442,7 @@ test_shrinking(void **state)
 	for (i = 0; i < 5000; i++)
 		take(m, &L, 5000, SECOND, T0 + (int64_t)i, 1);
 	assert_int_equal(m->live, 20);
-	for (i = 0; i < 246 * 30; i++) {
+	for (i = 0; i < 245 * 30; i++) {
 		uint64_t live = m->live;
 
 		take(m, &L, 10, SECOND, T0 + 2 * SECOND + (int64_t)i * SECOND, 1);
@@ -533,11 +542,12 @@ sample(uint8_t *r)
 	put_u64(r + 16, entry(T0 + 5, 3));
 	put_u64(r + 24, 7);	      /* first_block */
 	put_u64(r + 32, 9);	      /* end_block */
-	put_u64(r + 40, 9 * 246 + 1); /* tail */
+	put_u64(r + 40, 9 * 245 + 1); /* tail */
 	put_u64(r + 48, 100000 + 2);  /* tail_total */
 	put_u64(r + 56, 100000 + 5);  /* total */
 	put_u64(r + 64, 100000);      /* base_total */
-	return 72;
+	put_u64(r + 72, 0);	      /* mark */
+	return 80;
 }
 
 static void
@@ -553,9 +563,9 @@ test_strict_loading(void **state)
 	    {24, 10, "first behind end"},
 	    {32, UINT64_C(1) << 48, "block numbers that overflow entry numbers"},
 	    {32, UINT64_MAX, "the same"},
-	    {40, 7 * 246 - 1, "tail before the first"},
-	    {40, 9 * 246 + 3, "tail behind the last"},
-	    {40, 9 * 246 - 1, "tail in a block with a total that is not"},
+	    {40, 7 * 245 - 1, "tail before the first"},
+	    {40, 9 * 245 + 3, "tail behind the last"},
+	    {40, 9 * 245 - 1, "tail in a block with a total that is not"},
 	    {48, 100000 + 1, "tail_total off"},
 	    {48, UINT64_MAX, "tail_total over total"},
 	    {56, 100000 + 4, "total off"},
@@ -595,13 +605,13 @@ test_strict_loading(void **state)
 
 	/* Blocks without a newest entry. */
 	sample(r);
-	memmove(r + 8, r + 24, 48);
-	put_u64(r + 8 + 16, 9 * 246);
+	memmove(r + 8, r + 24, 56);
+	put_u64(r + 8 + 16, 9 * 245);
 	put_u64(r + 8 + 24, 100000);
 	put_u64(r + 8 + 32, 100000);
-	assert_int_equal(slog_load(&L, bytes(r, 56), &e), -1);
+	assert_int_equal(slog_load(&L, bytes(r, 64), &e), -1);
 	put_u64(r + 8, 9);
-	assert_int_equal(slog_load(&L, bytes(r, 56), &e), 0);
+	assert_int_equal(slog_load(&L, bytes(r, 64), &e), 0);
 }
 
 /* The block verbs' bytes are no more trusted than the head's. */
@@ -620,6 +630,7 @@ test_bad_blocks(void **state)
 	for (i = 0; i < 300; i++)
 		take(m, &L, 1000, SECOND, T0 + i, 1);
 	memcpy(good, m->blocks[0], sizeof(good));
+	assert_int_equal(slog_load(&L, memlog_record(m), &e), 0);
 
 	m->blocks[0][0] = 3;
 	assert_int_equal(slog_peek(&L, &limit, T0 + 400, 1, &m->io, &s, &e), -1);
@@ -638,13 +649,13 @@ test_bad_blocks(void **state)
 	m->blocks[0][7] = 1; /* one unit more before it than there were */
 	assert_int_equal(slog_peek(&L, &limit, T0 + 400, 1, &m->io, &s, &e), -1);
 	assert_int_equal(e.code, ERR_CORRUPT);
-	put_u64(m->blocks[0], UINT64_C(1) << 56 | 247); /* more than the head's total */
+	put_u64(m->blocks[0], UINT64_C(1) << 56 | 246); /* more than the head's total */
 	assert_int_equal(slog_peek(&L, &limit, T0 + 400, 1, &m->io, &s, &e), -1);
 	assert_int_equal(e.code, ERR_CORRUPT);
 
 	memcpy(m->blocks[0], good, sizeof(good));
 	L.base_total++; /* one more than the last block comes to */
-	assert_int_equal(slog_peek(&L, &limit, T0 + SECOND + 245, 1, &m->io, &s, &e), -1);
+	assert_int_equal(slog_peek(&L, &limit, T0 + SECOND + 244, 1, &m->io, &s, &e), -1);
 	assert_int_equal(e.code, ERR_CORRUPT);
 	L.base_total--;
 
@@ -670,11 +681,11 @@ test_verbs_that_fail(void **state)
 
 	(void)state;
 	slog_init(&L);
-	for (i = 0; i < 246 * 20; i++)
+	for (i = 0; i < 245 * 20; i++)
 		take(m, &L, 5000, SECOND, T0 + i, 1);
 	/* All but the newest expired, and a window that makes most of them count again: many reads.
 	 */
-	for (; i < 246 * 22; i++)
+	for (; i < 245 * 22; i++)
 		take(m, &L, 5000, SECOND, T0 + DAY + i, 1);
 	before = L;
 	for (k = 1, rc = -1; rc == -1; k++) {
@@ -716,8 +727,8 @@ test_out_of_block_numbers(void **state)
 	(void)state;
 	slog_init(&L);
 	L.first_block = L.end_block = (UINT64_C(1) << 48) - 1;
-	L.tail = L.end_block * 246;
-	for (i = 0; i < 246; i++)
+	L.tail = L.end_block * 245;
+	for (i = 0; i < 245; i++)
 		assert_int_equal(slog_take(&L, &limit, T0, 1, &m->io, &e), 0);
 	assert_int_equal(slog_take(&L, &limit, T0, 1, &m->io, &e), -1);
 	assert_int_equal(e.code, ERR_INTERNAL);

@@ -327,7 +327,13 @@ refuses_with(
 static void
 test_refuses_a_newer_format(void **state)
 {
-	refuses_with(*state, "format", store_span("\0\0\0\2", 4), ERR_VERSION, "newer release");
+	refuses_with(*state, "format", store_span("\0\0\0\3", 4), ERR_VERSION, "newer release");
+}
+
+static void
+test_refuses_an_older_format(void **state)
+{
+	refuses_with(*state, "format", store_span("\0\0\0\1", 4), ERR_VERSION, "first release");
 }
 
 static void
@@ -489,7 +495,8 @@ test_a_stopped_store_fails_every_call(void **state)
 	struct store_audit a = {.op = span_of("x")};
 	struct keyrec rec;
 	struct plan plan;
-	struct slog L;
+	const struct slog_limit limit = {1, 1};
+	struct slog_state state_of;
 	uint64_t n;
 	size_t len;
 	unsigned freed;
@@ -513,7 +520,7 @@ test_a_stopped_store_fails_every_call(void **state)
 	STOPPED(store_plan_users(f->s, k.rec.plan, &n, &f->e));
 	STOPPED(store_plan_get(f->s, span_of("p"), &plan, &f->e));
 	STOPPED(store_plans_walk(f->s, NULL, NULL, &f->e));
-	STOPPED(store_log_get(f->s, span_of("kx"), &L, &f->e));
+	STOPPED(store_log_look(f->s, span_of("kx"), &limit, 1, 1, &state_of, &f->e));
 	STOPPED(store_logs_sweep(f->s, 1, 1, 1, &cursor, &freed, &f->e));
 	STOPPED(store_meta_get(f->s, "x", buf, sizeof(buf), &len, &f->e));
 	STOPPED(store_stat(f->s, &st, &f->e));
@@ -591,7 +598,7 @@ test_stat(void **state)
 	assert_int_equal(st.commits, 11); /* the format, too */
 	assert_int_equal(st.aborts, 0);
 	assert_true(st.data_bytes >= 9 * 4096 && st.wal_bytes > 1000 && st.free_bytes > 0);
-	assert_true(st.cache_bytes >= FIXTURE_CACHE && st.cache_hits > 0);
+	assert_true(st.cache_bytes >= FIXTURE_CACHE / 4 * 3 && st.cache_hits > 0);
 	assert_true(st.opened_us > 1600000000000000 && st.recovery_us > 0);
 	assert_int_equal(strncmp(st.engine, "Berkeley DB 5.", 14), 0);
 }
@@ -618,6 +625,7 @@ main(void)
 	    T(test_refuses_a_lock_that_is_a_link),
 	    T(test_survives_a_change_of_working_directory),
 	    T(test_refuses_a_newer_format),
+	    T(test_refuses_an_older_format),
 	    T(test_refuses_a_damaged_format),
 	    T(test_refuses_format_zero),
 	    T(test_refuses_a_format_too_long),

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Goal: what was taken from limits is there exactly once, whether the log's record or only the
+ * journal knows of it, when the owner ends without closing, when a batch is aborted, and when more
+ * logs are used than fit into memory; and the journal stays short. Guards Invariant 2 and 5.
+ *
+ * The oracle is a count of units a log in memory that a child shares with us, raised after a
+ * commit.
+ */
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "store_fixture.h"
+
+#define SECOND INT64_C(1000000)
+#define START (SLOG_EPOCH_US + 1000 * SECOND)
+#define LOGS 1500 /* three times what fits into memory */
+#define HOT 20
+#define BATCH 40
+#define BEHIND 300
+
+static const struct slog_limit limit = {UINT64_C(1000000000), 86400 * SECOND};
+
+struct ledger {
+	uint64_t units[LOGS];
+	uint64_t takes;
+	int64_t now;
+	unsigned seed;
+};
+
+/* Shared with children. */
+static struct ledger *
+ledger_new(void)
+{
+	struct ledger *l =
+	    mmap(NULL, sizeof(*l), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(l != MAP_FAILED);
+	l->seed = 7;
+	l->now = START;
+	return l;
+}
+
+static unsigned
+dice(struct ledger *l, unsigned sides)
+{
+	l->seed = l->seed * 1664525u + 1013904223u;
+	return (l->seed >> 8) % sides;
+}
+
+static void
+log_name(char name[64], unsigned n)
+{
+	assert_true(snprintf(name, 64, "kkey_%016uminute", n) > 0);
+}
+
+struct work {
+	struct ledger *ledger;
+	unsigned n;
+	unsigned log[BATCH];
+	uint64_t cost[BATCH];
+	int abort;
+};
+
+static int
+step_work(struct fixture *f, const void *arg, struct err *e)
+{
+	const struct work *w = arg;
+	char name[64];
+
+	for (unsigned i = 0; i < w->n; i++) {
+		struct slog_state st;
+
+		log_name(name, w->log[i]);
+		if (store_log_look(
+			f->s, span_of(name), &limit, w->ledger->now, w->cost[i], &st, e) != 1 ||
+		    store_log_take(f->s, span_of(name), &limit, w->ledger->now, w->cost[i], e) != 0)
+			return -1;
+	}
+	return w->abort ? err_set(e, ERR_USAGE, "aborted") : 0;
+}
+
+/* One batch, most of it on few logs; now and then of a cost of several entries. */
+static void
+one_batch(struct fixture *f, struct ledger *l)
+{
+	struct work w = {.ledger = l, .n = 1 + dice(l, BATCH), .abort = dice(l, 5) == 0};
+
+	l->now += dice(l, 1000);
+	for (unsigned i = 0; i < w.n; i++) {
+		w.log[i] = dice(l, 3) > 0 ? dice(l, HOT) : dice(l, LOGS);
+		w.cost[i] = dice(l, 50) == 0 ? 8192 * 3 + 1 : 1 + dice(l, 3);
+	}
+	if (batch(f, step_work, &w) != 0) {
+		assert_true(w.abort);
+		return;
+	}
+	for (unsigned i = 0; i < w.n; i++)
+		l->units[w.log[i]] += w.cost[i];
+	l->takes += w.n;
+}
+
+static void
+compare(struct fixture *f, const struct ledger *l)
+{
+	char name[64];
+	uint64_t logs = 0;
+	struct store_stat st;
+
+	for (unsigned i = 0; i < LOGS; i++) {
+		struct slog_state at;
+
+		log_name(name, i);
+		if (store_log_look(f->s, span_of(name), &limit, l->now, 0, &at, &f->e) < 0)
+			fail_msg("%s", f->e.msg);
+		assert_int_equal(at.used, l->units[i]);
+		logs += l->units[i] > 0;
+	}
+	assert_int_equal(store_stat(f->s, &st, &f->e), 0);
+	assert_int_equal(st.logs, logs);
+}
+
+static uint64_t
+journal_records(struct fixture *f)
+{
+	DB *db = f->s->dbs[STORE_DB_JOURNAL];
+	DB_BTREE_STAT *st;
+	uint64_t n;
+
+	assert_int_equal(db->stat(db, NULL, &st, 0), 0);
+	n = st->bt_ndata;
+	free(st);
+	return n;
+}
+
+/* Some batches in a process that ends without a word. */
+static void
+one_life(struct fixture *f, struct ledger *l, unsigned batches, uint64_t takes_max)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fixture_open(f);
+		f->s->takes_max = takes_max;
+		for (unsigned i = 0; i < batches; i++)
+			one_batch(f, l);
+		compare(f, l);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void
+test_nothing_is_lost_or_doubled(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l =
+	    mmap(NULL, sizeof(*l), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(l != MAP_FAILED);
+	l->seed = 7;
+	l->now = START;
+	f->cache_bytes = 1; /* the least there is */
+	for (unsigned life = 0; life < 12; life++) {
+		one_life(
+		    f, l, 1 + dice(l, life % 3 == 0 ? 3 : 120), life % 2 ? BEHIND : UINT64_MAX / 2);
+		fixture_open(f);
+		compare(f, l);
+		if (life % 4 == 0)
+			assert_int_equal(store_logs_settle(f->s, &f->e), 0);
+		if (life % 4 == 1) { /* in this one, too, and closed properly */
+			f->s->takes_max = BEHIND;
+			for (unsigned i = 0; i < 30; i++)
+				one_batch(f, l);
+			compare(f, l);
+		}
+		store_close(&f->s);
+	}
+	assert_true(l->takes > 4 * BEHIND);
+	munmap(l, sizeof(*l));
+}
+
+/* Whatever the traffic, what a start has to redo is bounded; and after a clean end it is nothing.
+ */
+static void
+test_the_journal_stays_short(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = calloc(1, sizeof(*l));
+
+	l->seed = 3;
+	l->now = START;
+	f->s->takes_max = BEHIND;
+	for (unsigned i = 0; i < 600; i++) {
+		const struct store_head *behind;
+
+		one_batch(f, l);
+		behind = store_heads_behind(f->s->heads);
+		if (behind != NULL)
+			assert_true(behind->behind + BEHIND + BATCH >= f->s->now.next_take);
+	}
+	assert_true(l->takes > 10 * BEHIND);
+	fixture_reopen(f);
+	assert_null(store_heads_behind(f->s->heads));
+	assert_int_equal(f->s->now.needed_take, f->s->now.next_take);
+	compare(f, l);
+	free(l);
+}
+
+/* Twice around: records are overwritten, and what they alone knew is not lost: neither of logs that
+ * were used once, nor of busy ones. */
+static void
+go_round(struct fixture *f, struct ledger *l)
+{
+	struct work w = {.ledger = l, .n = 2, .log = {0, 2}, .cost = {1, 1}};
+
+	for (unsigned i = 0; i < 2 * 2048 + 100; i++) {
+		w.log[0] = i % 1000 == 0 ? 3 + i / 1000 : 1;
+		assert_batch(f, step_work, &w);
+		l->units[w.log[0]]++;
+		l->units[2]++;
+		if (i == 2048 || i == 2049 || i == 3000) {
+			w.abort = 1;
+			assert_int_equal(batch(f, step_work, &w), -1);
+			w.abort = 0;
+		}
+		assert_true(f->s->now.slot <= 2048);
+	}
+	assert_int_equal(journal_records(f), 2048);
+	compare(f, l);
+}
+
+static void
+test_records_go_round(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fixture_open(f);
+		go_round(f, l);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	fixture_open(f);
+	compare(f, l);
+	munmap(l, sizeof(*l));
+}
+
+static int
+step_wide(struct fixture *f, const void *arg, struct err *e)
+{
+	struct work w = *(const struct work *)arg;
+	int abort = w.abort;
+
+	w.abort = 0;
+	for (unsigned i = 0; i < 2 * LOGS; i++) {
+		w.log[0] = i % LOGS;
+		if (step_work(f, &w, e) != 0)
+			return -1;
+	}
+	return abort ? err_set(e, ERR_USAGE, "aborted") : 0;
+}
+
+/* One batch uses more logs than fit, and comes back to each: aborted, then committed. */
+static void
+test_a_batch_wider_than_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	struct work w = {.ledger = l, .n = 1, .cost = {1}};
+
+	f->cache_bytes = 1;
+	fixture_open(f);
+	for (unsigned i = 0; i < 30; i++)
+		one_batch(f, l);
+	for (unsigned i = 0; i < 2; i++) {
+		w.abort = 1;
+		assert_int_equal(batch(f, step_wide, &w), -1);
+		assert_error(f, ERR_USAGE, "aborted");
+		compare(f, l);
+		w.abort = 0;
+		assert_batch(f, step_wide, &w);
+		for (unsigned n = 0; n < LOGS; n++)
+			l->units[n] += 2;
+		compare(f, l);
+		fixture_reopen(f);
+		compare(f, l);
+	}
+	munmap(l, sizeof(*l));
+}
+
+static int
+step_note(struct fixture *f, const void *arg, struct err *e)
+{
+	return store_note_put(f->s, arg, strlen(arg), e);
+}
+
+static int
+step_note_and_fail(struct fixture *f, const void *arg, struct err *e)
+{
+	return step_note(f, arg, e) == 0 ? err_set(e, ERR_USAGE, "aborted") : -1;
+}
+
+static void
+expect_note(struct fixture *f, const char *text)
+{
+	uint8_t buf[64];
+	size_t len;
+
+	assert_int_equal(store_note_get(f->s, buf, sizeof(buf), &len, &f->e), text != NULL);
+	assert_int_equal(len, text == NULL ? 0 : strlen(text));
+	if (text != NULL)
+		assert_memory_equal(buf, text, len);
+}
+
+static void
+test_notes(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = calloc(1, sizeof(*l));
+	struct work w = {.ledger = l, .n = 1, .cost = {1}};
+	uint8_t buf[1];
+	size_t len;
+
+	l->now = START;
+	expect_note(f, NULL);
+	assert_batch(f, step_note, "first");
+	expect_note(f, "first");
+	assert_int_equal(batch(f, step_note_and_fail, "none"), -1);
+	expect_note(f, "first");
+	assert_int_equal(store_note_get(f->s, buf, sizeof(buf), &len, &f->e), -1);
+	assert_batch(f, step_note, "second");
+	fixture_reopen(f);
+	expect_note(f, "second");
+	assert_batch(f, step_work, &w);
+	expect_note(f, NULL); /* that batch had none */
+	fixture_reopen(f);
+	l->units[0] = 1;
+	compare(f, l);
+	assert_int_equal(store_note_put(f->s, "x", 1, &f->e), -1); /* outside a batch */
+	free(l);
+}
+
+static int
+step_record(struct fixture *f, const void *arg, struct err *e)
+{
+	const struct span *value = arg;
+
+	return store_db_put(f->s, STORE_DB_JOURNAL, store_span("\0\0", 2), *value, e);
+}
+
+/* A journal that does not decode keeps the store shut: which units are missing nobody can tell. */
+static void
+test_damage_is_refused(void **state)
+{
+#define NUMBERS "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1"
+	static const char cut[] = "\1" NUMBERS "\0\0\0\5\0\3kab", newer[] = "\2" NUMBERS "\0\0\0",
+			  longer[] = "\1" NUMBERS "\0\0\0\7",
+			  shared[] = "\1" NUMBERS "\0\0\0\7\1\1k\1\1\1\1",
+			  zero[] = "\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+	const struct span bad[] = {{cut, sizeof(cut) - 1}, {cut, 3}, {newer, sizeof(newer)},
+	    {longer, sizeof(longer) - 1}, {shared, sizeof(shared) - 1}, {zero, sizeof(zero)}};
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		store_close(&f->s);
+		nftw(f->dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		fixture_open(f);
+		assert_batch(f, step_record, &bad[i]);
+		store_close(&f->s);
+		assert_null(fixture_try(f));
+		assert_int_equal(f->e.code, i == 2 ? ERR_VERSION : ERR_CORRUPT);
+		assert_non_null(strstr(f->e.msg, "journal"));
+	}
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_make_open, fixture_free)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(
+		test_nothing_is_lost_or_doubled, fixture_make, fixture_free),
+	    T(test_the_journal_stays_short),
+	    cmocka_unit_test_setup_teardown(test_records_go_round, fixture_make, fixture_free),
+	    cmocka_unit_test_setup_teardown(
+		test_a_batch_wider_than_memory, fixture_make, fixture_free),
+	    T(test_notes),
+	    T(test_damage_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
