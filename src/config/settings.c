@@ -215,7 +215,8 @@ static const struct setting table[] = {
 	.min = MIB,
 	.max = 1024 * 1024 * MIB,
 	.restart = 1,
-	.doc = "Memory for the store's cache: three quarters for pages of the databases, one for limits "
+	.doc = "Memory for the store's cache: three quarters for pages of the databases, one for "
+	       "limits "
 	       "in use. A store that fits into it is read from the disk only once."},
     {.name = "min_free_space",
 	.kind = SETTING_SIZE,
