@@ -34,8 +34,7 @@ struct plan_limit {
 	char log[LIMIT_LOG_MAX + 1];
 };
 
-/* A limit that the plan had, and whose log is not named like it: it is found again with the name.
- */
+/* A limit that the plan had: by its name the log is found again. */
 struct plan_past {
 	char name[LIMIT_NAME_MAX + 1];
 	char log[LIMIT_LOG_MAX + 1];

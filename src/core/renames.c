@@ -13,8 +13,7 @@
  * caller's wish; its own name; its name and a number, when another limit has all of these.
  *
  * Invariants: no two limits of a plan get the same log; a limit that stays under its name keeps its
- * log; what is gone is remembered with its log when that has another name, so that it finds it when
- * it comes back.
+ * log; what is gone is remembered with its log, so that it finds it when it comes back.
  */
 
 #include <stdio.h>
@@ -234,7 +233,7 @@ remember_all(struct settling *s)
 	for (size_t i = 0; i < prev->nlimits; i++) {
 		const struct plan_limit *was = &prev->limits[i];
 
-		if (gone(s, was) && strcmp(was->name, plan_limit_log(was)) != 0)
+		if (gone(s, was))
 			remember(s, was->name, plan_limit_log(was));
 	}
 	for (size_t i = 0; i < prev->npast; i++)

@@ -31,6 +31,7 @@
 #define SETS 1024 /* a power of two */
 #define WAYS 8
 #define DETAIL_MAX 512
+#define NEVER INT64_MIN
 
 /* Who was reported for what.  Key ids and names of owners are told apart: an owner may have any. */
 struct who {
@@ -42,6 +43,7 @@ struct who {
 struct entry {
 	uint64_t batch; /* that it was reported in; 0: free */
 	int64_t last_us;
+	int64_t before_us; /* the time before, if that batch fails; NEVER: none */
 	enum plan_per per;
 	char subject[STORE_AUDIT_WORD_MAX + 1];
 	char log[LIMIT_LOG_MAX + 1];
@@ -49,7 +51,8 @@ struct entry {
 
 struct dryruns {
 	int loaded;
-	uint64_t batch; /* the one that is open */
+	int wrote;	/* the open batch has entries */
+	uint64_t batch; /* its number */
 	struct entry at[SETS][WAYS];
 };
 
@@ -62,7 +65,7 @@ dryruns_new(struct err *e)
 	if (d == NULL)
 		err_set(e, ERR_SYSTEM, "out of memory");
 	else
-		d->batch = 1;
+		d->batch = 2; /* what is read back is of the one before */
 	return d;
 }
 
@@ -113,12 +116,18 @@ static void
 keep(struct dryruns *d, const struct who *w, int64_t now_us)
 {
 	struct entry *set = set_of(d, w), *to = &set[0];
+	int64_t before_us = NEVER;
 
 	for (size_t i = 0; i < WAYS && !is_of(to, w); i++)
 		if (is_of(&set[i], w) || set[i].batch == 0 ||
 		    (to->batch != 0 && set[i].last_us < to->last_us))
 			to = &set[i];
-	*to = (struct entry){.batch = d->batch, .last_us = now_us, .per = w->per};
+	if (is_of(to, w) && to->batch != d->batch)
+		before_us = to->last_us;
+	else if (is_of(to, w))
+		before_us = to->before_us;
+	*to = (struct entry){
+	    .batch = d->batch, .last_us = now_us, .before_us = before_us, .per = w->per};
 	if (span_copy(to->subject, sizeof(to->subject), w->subject) != 0 ||
 	    span_copy(to->log, sizeof(to->log), span_of(w->log)) != 0)
 		to->batch = 0;
@@ -163,9 +172,11 @@ load(struct dryruns *d, struct store *store, int64_t wall_us, int64_t steady_us)
 	struct err e = {0};
 
 	d->loaded = 1;
+	d->batch--;
 	if (store_audit_walk(
 		store, last > DRYRUNS_READ_MAX ? last - DRYRUNS_READ_MAX : 0, load_one, &l, &e) < 0)
 		log_event(LOG_LVL_ERROR, "audit_unreadable", "error", e.msg, NULL);
+	d->batch++;
 }
 
 /* ---- reporting ---- */
@@ -221,6 +232,7 @@ dryruns_report(struct dryruns *d, struct store *store, const struct limits_look 
 		if (write_entry(store, &w, look, i, rec, wall_us, e) != 0)
 			return -1;
 		keep(d, &w, steady_us);
+		d->wrote = 1;
 	}
 	return 0;
 }
@@ -228,9 +240,14 @@ dryruns_report(struct dryruns *d, struct store *store, const struct limits_look 
 void
 dryruns_batch_end(struct dryruns *d, int committed)
 {
-	for (size_t i = 0; !committed && d->loaded && i < SETS; i++)
-		for (size_t j = 0; j < WAYS; j++)
-			if (d->at[i][j].batch == d->batch)
-				d->at[i][j].batch = 0;
+	for (size_t i = 0; !committed && d->wrote && i < SETS * WAYS; i++) {
+		struct entry *en = &d->at[i / WAYS][i % WAYS];
+
+		if (en->batch != d->batch)
+			continue;
+		en->last_us = en->before_us;
+		en->batch = en->before_us == NEVER ? 0 : d->batch - 1;
+	}
+	d->wrote = 0;
 	d->batch++;
 }

@@ -219,6 +219,14 @@ a_failed_batch_told_nothing(void **state)
 	decide_batch_end(f->decide, 0);
 	admit(f, &k, 1);
 	assert_int_equal(reports(f, NULL, NULL), 1);
+	/* Nor is it forgotten by one that failed to tell it anew: the window may grow. */
+	pass(f, 60 * CLOCK_SECOND);
+	admit(f, &k, 1);
+	assert_int_equal(store_batch(f->store, kf_in_batch, &b, &f->e), -1);
+	decide_batch_end(f->decide, 0);
+	kf_done(f, DRY(",\"limits\":[" LIMIT("a", "1", "1h") "]"));
+	admit(f, &k, 1);
+	assert_int_equal(reports(f, NULL, NULL), 1);
 }
 
 static void

@@ -190,6 +190,12 @@ what_comes_back_finds_its_log(void **unused)
 	set(&p, "", "", "", "");
 	set(&p, "x=1/1s", "", "x=x", "");
 	set(&p, "x=1/1s b=99/9s", "", "x=x b=a", "");
+	/* Nothing that other plans do comes between. */
+	set(&p, "x=1/1s", "", "x=x", "");
+	set(&p, "b=99/9s x=1/1s:y", "", "b=a x=x", "");
+	set(&p, "b=99/9s", "", "b=a", "");
+	set(&p, "b=99/9s x=2/2s:y", "", "b=a x=x", "");
+	set(&p, "b=99/9s", "", "b=a", "");
 	/* Its log has gone on with another limit meanwhile. */
 	set(&p, "a=2/2s", "", "a=a", "");
 	set(&p, "a=2/2s b=99/9s", "", "a=a b=b", "");
