@@ -200,10 +200,11 @@ listen_open(struct listener *L, const struct config *C, const struct privileges 
 int
 listen_is(int fd)
 {
-	int on = 0;
-	socklen_t len = sizeof(on);
+	int on = 0, type = 0;
+	socklen_t on_len = sizeof(on), type_len = sizeof(type);
 
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) == 0 && on;
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &on_len) == 0 && on &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM;
 }
 
 int
@@ -226,7 +227,8 @@ listen_inherited(struct listener *L, struct err *e)
 		    "%llu sockets were passed in LISTEN_FDS; apikeyd listens on one", n);
 	if (!listen_is(3))
 		return err_set(e, ERR_INPUT,
-		    "what was passed in LISTEN_FDS is not a listening socket; use ListenStream=");
+		    "what was passed in LISTEN_FDS is not a listening stream socket; use "
+		    "ListenStream=");
 	if ((L->fd = fcntl(3, F_DUPFD_CLOEXEC, 4)) == -1)
 		return err_sys(e, "LISTEN_FDS");
 	(void)close(3);

@@ -34,7 +34,7 @@ int listen_open(struct listener *, const struct config *, const struct privilege
  */
 int listen_inherited(struct listener *, struct err *) __attribute__((warn_unused_result));
 
-/* Is ${fd} a listening socket? */
+/* Is ${fd} a listening stream socket? */
 int listen_is(int fd);
 
 /* Close, and remove the socket's file when it is still ours. */

@@ -1,4 +1,4 @@
-"""Goal: apikeyd as an operator meets it: start, stop, reload, what dies is restarted, two never share anything, other launchers.
+"""Goal: apikeyd as an operator meets it: start, stop, reload, what dies is restarted, two never share anything.
 Invariant 5 (whatever is killed, acknowledged changes are there and service comes back)."""
 
 import fcntl
@@ -321,53 +321,6 @@ def test_tcp(directory):
         assert d.ask(d.create("acme")[1]).status == 200
     finally:
         d.stop()
-
-
-def listening(path):
-    s = socket.socket(socket.AF_UNIX)
-    s.bind(str(path))
-    s.listen(64)
-    return s
-
-
-@pytest.mark.parametrize("launcher", ["fd 0", "LISTEN_FDS"])
-def test_a_worker_of_another_launcher_starts_the_keeper(daemon, launcher):
-    """spawn-fcgi and mod_fcgid hand the socket over as descriptor 0, systemd as 3. Two workers, none of them supervised: one keeper."""
-    daemon.pepper()
-    _, key = daemon.create("acme")
-    daemon.socket.parent.mkdir(exist_ok=True)
-    s = listening(daemon.socket)
-    workers, log = [], open(daemon.log_path, "ab")
-
-    def child():
-        if launcher == "LISTEN_FDS":
-            os.dup2(s.fileno(), 3)
-            os.set_inheritable(3, True)
-            os.environ["LISTEN_PID"], os.environ["LISTEN_FDS"] = str(os.getpid()), "1"
-
-    try:
-        for _ in range(2):
-            if launcher == "fd 0":
-                workers.append(subprocess.Popen([APIKEYD, "worker", "-c", daemon.conf], stdin=s, stdout=log, stderr=log))
-            else:
-                # The launcher's variables must name the process that execs: go through a shell that sets them.
-                workers.append(subprocess.Popen(["sh", "-c", f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" worker -c "$1" 3<&0 </dev/null', APIKEYD, daemon.conf],
-                                                stdin=s, stdout=log, stderr=log))
-        replies = [daemon.ask(key) for _ in range(20)]
-        assert [r.status for r in replies] == [200] * 20, daemon.log()
-    finally:
-        for w in workers:
-            w.terminate()
-        for w in workers:
-            assert w.wait(20) == 0
-        s.close()
-        for line in subprocess.run(["pgrep", "-f", f"apikeyd keeper.*{daemon.conf}"], capture_output=True, text=True).stdout.split():
-            os.kill(int(line), signal.SIGTERM)
-
-
-def test_a_worker_without_a_socket_says_so(daemon):
-    done = subprocess.run([APIKEYD, "worker", "-c", daemon.conf], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
-    assert done.returncode == 2 and "socket" in done.stderr
 
 
 def test_sd_notify(daemon, directory):

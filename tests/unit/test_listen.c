@@ -331,6 +331,30 @@ test_inherited(void **state)
 	assert_false(listen_is(-1));
 }
 
+/* Only a stream is one that FastCGI can be spoken on (SOCK_SEQPACKET listens and accepts as well).
+ */
+static void
+test_streams_only(void **state)
+{
+	static const struct {
+		int type, is;
+	} types[] = {{SOCK_STREAM, 1}, {SOCK_SEQPACKET, 0}, {SOCK_DGRAM, 0}};
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	size_t i;
+	int fd;
+
+	(void)state;
+	for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		fd = socket(AF_UNIX, types[i].type | SOCK_CLOEXEC, 0);
+		/* No path: the kernel names it. */
+		assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sa_family_t)), 0);
+		assert_false(listen_is(fd));
+		assert_int_equal(listen(fd, 1) == 0, types[i].type != SOCK_DGRAM);
+		assert_int_equal(listen_is(fd), types[i].is);
+		assert_int_equal(close(fd), 0);
+	}
+}
+
 static void
 write_file(const char *path, const char *text)
 {
@@ -453,6 +477,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_bad_places, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_tcp, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_inherited, setup, teardown),
+	    cmocka_unit_test(test_streams_only),
 	    cmocka_unit_test_setup_teardown(test_pidfile, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_directories_and_running_conf, setup, teardown),
 	};
