@@ -212,12 +212,11 @@ print_wrapped(const struct tool *t, const char *title, const char *text)
 	column = (unsigned)printf("%*s%s", (int)start, "", title);
 	while (*text != '\0') {
 		n = strcspn(text, " ");
-		if (column + n > width && column > start) {
-			printf("\n%*s", (int)start, "");
-			column = start;
-		}
-		printf("%.*s%s", (int)n, text, text[n] == '\0' ? "" : " ");
-		column += (unsigned)n + 1;
+		if (column + 1 + n > width && column > start)
+			column = (unsigned)printf("\n%*s", (int)start, "") - 1;
+		else if (column > start)
+			column += (unsigned)printf(" ");
+		column += (unsigned)printf("%.*s", (int)n, text);
 		text += n + (text[n] != '\0');
 	}
 	putchar('\n');
@@ -231,18 +230,19 @@ report_cause(const struct tool *t, const struct doctor *d, const struct judgemen
 	int s;
 
 	print_wrapped(t, "", cause->meaning);
-	for (s = CAUSES_SERVERS - 1; s >= CAUSES_ANY; s--) {
-		if (cause->look[s] == NULL ||
-		    (s != CAUSES_ANY && d->server != CAUSES_ANY && s != (int)d->server))
+	for (s = CAUSES_SERVERS - 1; s > CAUSES_ANY; s--) {
+		if (cause->look[s] == NULL || (d->server != CAUSES_ANY && s != (int)d->server))
 			continue;
-		(void)snprintf(title, sizeof(title), "look at%s%s: ", s == CAUSES_ANY ? "" : " ",
-		    s == CAUSES_ANY ? "" : causes_server_name((enum causes_server)s));
+		(void)snprintf(
+		    title, sizeof(title), "%s:", causes_server_name((enum causes_server)s));
 		print_wrapped(t, title, cause->look[s]);
 	}
+	if (cause->look[CAUSES_ANY] != NULL)
+		print_wrapped(t, "", cause->look[CAUSES_ANY]);
 }
 
 static int
-report(const struct tool *t, const struct doctor *d, const struct doctor_probe *p,
+report(const struct tool *t, struct doctor *d, const struct doctor_probe *p,
     const struct judgement *j, struct err *e)
 {
 	static const struct {
@@ -259,8 +259,12 @@ report(const struct tool *t, const struct doctor *d, const struct doctor_probe *
 	    t->term.utf8 ? marks[j->result].mark : marks[j->result].word,
 	    term_off(&t->term, colour), NAME_WIDTH, p->name,
 	    j->result == JUDGE_SKIP ? "skipped: " : "", j->detail);
-	if (j->result == JUDGE_FAIL)
+	if (j->result == JUDGE_FAIL && d->told[j->cause] == NULL) {
+		d->told[j->cause] = p->name;
 		report_cause(t, d, j);
+	} else if (j->result == JUDGE_FAIL) {
+		printf("%*slike %s\n", NAME_WIDTH + 3, "", d->told[j->cause]);
+	}
 	/* Each line as it comes: a run takes seconds. */
 	return fflush(stdout) == EOF ? err_sys(e, "cannot write to standard output") : 0;
 }

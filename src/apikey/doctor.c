@@ -25,8 +25,8 @@
 int
 doctor_init(struct doctor *d, const char *prefix, struct err *e)
 {
-	struct answer **const answers[] = {
-	    &d->now, &d->no_key, &d->junk, &d->unknown_key, &d->success, &d->elsewhere};
+	struct answer **const answers[] = {&d->now, &d->no_key, &d->junk, &d->unknown_key,
+	    &d->success, &d->elsewhere, &d->other_host};
 	size_t i;
 
 	memset(d, 0, sizeof(*d));
@@ -49,6 +49,7 @@ doctor_release(struct doctor *d)
 	free(d->unknown_key);
 	free(d->success);
 	free(d->elsewhere);
+	free(d->other_host);
 	secret_wipe(d, sizeof(*d));
 }
 
@@ -162,7 +163,7 @@ respell(struct span name, struct span path, struct wbuf *w)
 
 /*
  * "//{path}": {path} is the URL's without its first '/'; {slashes}, {case} and {encoded} are the
- * whole of it in other spellings; {origin} is what comes before it.
+ * whole of it in other spellings; {origin} is what comes before it; {mark} is random.
  */
 static void
 expand(const struct doctor *d, const char *pattern, struct span path, struct wbuf *w)
@@ -178,6 +179,8 @@ expand(const struct doctor *d, const char *pattern, struct span path, struct wbu
 		name = (struct span){p + 1, strcspn(p + 1, "}")};
 		if (span_is(name, "path"))
 			wbuf_span(w, (struct span){path.p + 1, path.len - 1});
+		else if (span_is(name, "mark"))
+			wbuf_str(w, d->mark);
 		else if (span_is(name, "origin"))
 			wbuf_str(w, prober_origin(d->prober));
 		else
@@ -301,9 +304,9 @@ doctor_send(struct doctor *d, const struct doctor_probe *probe, const struct doc
 int
 doctor_look_around(struct doctor *d, struct err *e)
 {
-	static const struct doctor_probe first = {.name = "no-key"}, other = {.name = "first look"};
-	struct doctor_shape elsewhere = {.target = NULL};
-	char target[32];
+	static const struct doctor_probe first = {.name = "no-key"},
+					 other = {.name = "first look",
+					     .shape = {.target = "/doctor-{mark}"}};
 
 	if (doctor_send(d, &first, &first.shape, d->no_key, e) == -1)
 		return -1;
@@ -314,7 +317,5 @@ doctor_look_around(struct doctor *d, struct err *e)
 			return -1;
 		d->server = causes_recognise(d->now);
 	}
-	(void)snprintf(target, sizeof(target), "/doctor-%s", d->mark);
-	elsewhere.target = target;
-	return doctor_send(d, &other, &elsewhere, d->elsewhere, e);
+	return doctor_send(d, &other, &other.shape, d->elsewhere, e);
 }

@@ -76,9 +76,10 @@ struct doctor {
 	/* The first header that leaked, and the probe in whose answer it was. */
 	char gate_leak[64], identity_leak[64];
 	const char *gate_leak_probe, *identity_leak_probe;
-	struct answer *now; /* of the latest request */
+	const char *told[CAUSES]; /* the probe in whose report a cause was explained */
+	struct answer *now;	  /* of the latest request */
 	/* References; kind ANSWER_NONE until they are there. */
-	struct answer *no_key, *junk, *unknown_key, *success, *elsewhere;
+	struct answer *no_key, *junk, *unknown_key, *success, *elsewhere, *other_host;
 };
 
 int doctor_init(struct doctor *, const char *prefix, struct err *)
@@ -106,6 +107,8 @@ int doctor_run_refusal(
 int doctor_run_alike(
     struct doctor *, const struct doctor_probe *, struct judgement *, struct err *);
 int doctor_run_closed(
+    struct doctor *, const struct doctor_probe *, struct judgement *, struct err *);
+int doctor_run_other_host(
     struct doctor *, const struct doctor_probe *, struct judgement *, struct err *);
 int doctor_run_http2(
     struct doctor *, const struct doctor_probe *, struct judgement *, struct err *);

@@ -82,6 +82,22 @@ doctor_run_closed(
 	return 0;
 }
 
+/* What a path of that host gets which is surely not the mount's is no opening. */
+int
+doctor_run_other_host(
+    struct doctor *d, const struct doctor_probe *p, struct judgement *j, struct err *e)
+{
+	static const struct doctor_shape there = {.target = "http://doctor.invalid/doctor-{mark}"};
+	struct judge_known k = known(d);
+
+	if (doctor_send(d, p, &there, d->other_host, e) == -1 ||
+	    doctor_send(d, p, &p->shape, d->now, e) == -1)
+		return -1;
+	k.elsewhere = d->other_host;
+	judge_closed(j, d->now, &k, p->open);
+	return 0;
+}
+
 int
 doctor_run_http2(struct doctor *d, const struct doctor_probe *p, struct judgement *j, struct err *e)
 {

@@ -344,6 +344,8 @@ set_request(struct prober *p, const struct probe_request *r, struct err *e)
 		curl_easy_setopt(h, CURLOPT_URL, p->plain);
 	curl_easy_setopt(h, CURLOPT_REQUEST_TARGET, r->target);
 	curl_easy_setopt(h, CURLOPT_HTTP_VERSION, versions[r->http]);
+	/* Some servers hang up when they are offered HTTP/1.0 alone within TLS. */
+	curl_easy_setopt(h, CURLOPT_SSL_ENABLE_ALPN, r->http == PROBE_HTTP10 ? 0L : 1L);
 	/* Another version of HTTP, or a body that may not be asked for: no connection to share. */
 	curl_easy_setopt(h, CURLOPT_FRESH_CONNECT, r->http != PROBE_HTTP11 || r->body ? 1L : 0L);
 	curl_easy_setopt(h, CURLOPT_FORBID_REUSE, r->http != PROBE_HTTP11 || r->body ? 1L : 0L);
