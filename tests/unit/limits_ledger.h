@@ -21,6 +21,7 @@ struct ledger_entry {
 /* All that a batch may change, to be put back when it is aborted. */
 struct ledger_state {
 	size_t n;
+	size_t from; /* those before it were swept */
 	/*
 	 * What the log has promised: of units that had expired at ${dropped_us} the youngest
 	 * ${kept} are still known.
@@ -28,6 +29,8 @@ struct ledger_state {
 	int64_t dropped_us;
 	uint64_t kept;
 	int64_t window_us; /* of the last take */
+	int maybe;	   /* there is no log, or a crash brought back what was swept */
+	int unsure;	   /* and things happened since that depend on which */
 	int told;	   /* was a dry run reported, and when last? */
 	int64_t told_us;
 };
@@ -52,18 +55,47 @@ struct ledger_says {
 };
 
 static inline void
+ledger_init(struct ledger *g)
+{
+	g->now = (struct ledger_state){.dropped_us = INT64_MIN, .kept = UINT64_MAX};
+}
+
+/* All of it was swept. */
+static inline void
 ledger_clear(struct ledger *g)
 {
-	g->now.n = 0;
+	g->now.from = g->now.n;
 	g->now.dropped_us = INT64_MIN;
 	g->now.kept = UINT64_MAX;
-	g->now.window_us = 0;
+	g->now.maybe = 0;
+}
+
+/*
+ * A crash may bring back of what was swept what the journal still has: nothing that counted then,
+ * but a window that grows later may see it.
+ */
+static inline void
+ledger_crash(struct ledger *g)
+{
+	if (g->now.from == 0)
+		return;
+	if (g->at[g->now.from - 1].us > g->now.dropped_us)
+		g->now.dropped_us = g->at[g->now.from - 1].us;
+	g->now.kept = 0;
+	g->now.maybe = g->now.from == g->now.n;
+	g->now.from = 0;
+}
+
+static inline int
+ledger_empty(const struct ledger *g)
+{
+	return g->now.from == g->now.n;
 }
 
 static inline int64_t
 ledger_newest(const struct ledger *g)
 {
-	return g->now.n == 0 ? INT64_MIN : g->at[g->now.n - 1].us;
+	return ledger_empty(g) ? INT64_MIN : g->at[g->now.n - 1].us;
 }
 
 static inline uint64_t
@@ -71,7 +103,7 @@ ledger_count(const struct ledger *g, int64_t now, int64_t W)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < g->now.n; i++)
+	for (size_t i = g->now.from; i < g->now.n; i++)
 		if (g->at[i].us > now - W)
 			sum += g->at[i].units;
 	return sum;
@@ -83,7 +115,7 @@ ledger_when(const struct ledger *g, int64_t now, int64_t W, uint64_t allowed)
 {
 	uint64_t left = ledger_count(g, now, W);
 
-	for (size_t i = 0; i < g->now.n; i++) {
+	for (size_t i = g->now.from; i < g->now.n; i++) {
 		if (g->at[i].us <= now - W)
 			continue;
 		left -= g->at[i].units;
@@ -102,7 +134,7 @@ ledger_ask(const struct ledger *g, int64_t asked, uint64_t N, int64_t W, uint64_
 	struct ledger_says v = {0};
 
 	v.grown = now - W < g->now.dropped_us;
-	v.loose = v.grown && N > g->now.kept;
+	v.loose = g->now.unsure || (v.grown && N > g->now.kept);
 	v.used = ledger_count(g, now, W);
 	v.remaining = v.used < N ? N - v.used : 0;
 	v.fits = cost == 0 || v.used + cost <= N;
@@ -123,6 +155,10 @@ ledger_add(struct ledger *g, int64_t asked, uint64_t N, int64_t W, uint64_t unit
 		g->at = realloc(g->at, g->cap * sizeof(*g->at));
 		assert_non_null(g->at);
 	}
+	/* Times in order are all that is gone through below. */
+	if (g->now.n > 0 && g->at[g->now.n - 1].us > now)
+		g->now.unsure = 1;
+	g->now.maybe = 0;
 	g->at[g->now.n++] = (struct ledger_entry){now, units};
 	if (now - W > g->now.dropped_us)
 		g->now.dropped_us = now - W;
