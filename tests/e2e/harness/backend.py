@@ -136,13 +136,6 @@ class FastcgiBackend:
         while True:
             connection, _ = self.sock.accept()
             with connection, connection.makefile("rb") as file:
-                params = b""
-                while True:
-                    head = file.read(8)
-                    kind, length, padding = head[1], int.from_bytes(head[4:6], "big"), head[6]
-                    content = file.read(length + padding)[:length]
-                    params += content if kind == fcgi.PARAMS else b""
-                    if kind == fcgi.STDIN and length == 0:
-                        break
+                params, _ = fcgi.read_request(file)
                 body = json.dumps(self.pairs(params)).encode()
-                connection.sendall(fcgi.stream(fcgi.STDOUT, b"Content-Type: application/json\r\n\r\n" + body) + fcgi.record(fcgi.END, b"\0" * 8))
+                connection.sendall(fcgi.answer_bytes(b"Content-Type: application/json\r\n\r\n" + body))

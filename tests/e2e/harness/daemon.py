@@ -205,6 +205,10 @@ class Daemon:
             server.shutdown(socket.SHUT_RDWR)
             thread.join(10)
             server.close()
+            # A web server would go on with one that it has kept.
+            for connection in accepted:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
             if not isinstance(address, tuple):
                 address.unlink(missing_ok=True)
 

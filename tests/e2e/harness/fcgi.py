@@ -34,6 +34,28 @@ def request_bytes(params, role=RESPONDER, keep=True, stdin=b"", request_id=1):
     return begin + stream(PARAMS, body, request_id) + stream(STDIN, stdin, request_id)
 
 
+# ---- the other side: a program behind a web server ----
+
+def read_request(file):
+    """The params of the next request, as bytes, and whether the connection is kept; (None, 0) when the peer closed."""
+    params, keep = b"", 0
+    while True:
+        head = file.read(8)
+        if len(head) < 8:
+            return None, 0
+        kind, length, padding = head[1], int.from_bytes(head[4:6], "big"), head[6]
+        content = file.read(length + padding)[:length]
+        params += content if kind == PARAMS else b""
+        if kind == BEGIN:
+            keep = content[2] & KEEP_CONN
+        if kind == STDIN and length == 0:
+            return params, keep
+
+
+def answer_bytes(cgi):
+    return stream(STDOUT, cgi) + record(END, b"\0" * 8)
+
+
 class Response:
     def __init__(self, raw, protocol_status):
         self.raw = raw

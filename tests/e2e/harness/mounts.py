@@ -3,10 +3,11 @@
 from .caddy import CaddyForwardAuth
 from .haproxy import HAProxy
 from .lighttpd import LighttpdAuthorizer
-from .nginx import NginxAuthRequest
+from .nginx import NginxAccel, NginxAuthRequest
 
 MOUNTS = [
     NginxAuthRequest,
+    NginxAccel,
     HAProxy,
     CaddyForwardAuth,
     LighttpdAuthorizer,

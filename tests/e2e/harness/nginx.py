@@ -1,37 +1,25 @@
-"""The real nginx with the shipped configuration, TLS and HTTP/2."""
+"""The real nginx with the shipped configuration, TLS and HTTP/2: with auth_request, and with accel."""
 
 import os
+import shutil
 import signal
 
 from .daemon import wait_until
 from .mount import Mount
 
+IDENTITY = [
+    ("identity.conf", "proxy_set_header Apikey-Id      $apikey_id;", "forged_identity"),
+    ("identity.conf", "proxy_set_header Apikey-Meta    $apikey_meta;", "forged_identity_where_the_key_has_none"),
+    ("identity.conf", 'proxy_set_header Apikey-Status  "";', "forged_internal_headers"),
+    ("identity.conf", 'proxy_set_header X-Api-Key      "";', "keys_with_other_spellings"),
+    ("identity.conf", 'proxy_set_header Authorization  "";', "forged_identity"),
+    ("identity.conf", "proxy_ignore_headers   X-Accel-Redirect;", "backend_redirects"),
+]
 
-class NginxAuthRequest(Mount):
-    name = "nginx-auth_request"
+
+class Nginx(Mount):
     shipped = "nginx"
-    internal = ("/_apikeyd", "/_apikeyd/", "/_apikeyd?x=1", "/%5fapikeyd", "/@apikey_deny", "/@apikey_down")
-    example = "example.conf"
-
-    # The site of the shipped example, with this mount's names; and the locations that the tests need beside it.
-    more = """
-    listen 127.0.0.1:{plain_port};
-    location /files/ {{
-        include apikeyd/protect.conf;
-        root {www};
-    }}
-"""
-
-    protecting = [
-        ("protect.conf", "auth_request /_apikeyd;", "gate_down"),
-        ("protect.conf", "proxy_set_header Apikey-Id      $apikey_id;", "forged_identity"),
-        ("protect.conf", "proxy_set_header Apikey-Meta    $apikey_meta;", "forged_identity_where_the_key_has_none"),
-        ("protect.conf", "proxy_set_header Apikey-Status  \"\";", "forged_internal_headers"),
-        ("protect.conf", "proxy_set_header X-Api-Key      \"\";", "keys_with_other_spellings"),
-        ("protect.conf", "proxy_set_header Authorization  \"\";", "forged_identity"),
-        ("protect.conf", "proxy_ignore_headers   X-Accel-Redirect;", "backend_redirects"),
-        ("gate.conf", "internal;                  # only nginx itself asks here", "internal_locations"),
-    ]
+    example = None
 
     def configure(self):
         self.edit("upstream.conf", "/run/apikeyd/fcgi.sock", str(self.address))
@@ -41,12 +29,16 @@ class NginxAuthRequest(Mount):
             "api.example.com;": "localhost;",
             "/etc/ssl/certs/api.example.com.pem": str(self.cert),
             "/etc/ssl/private/api.example.com.key": str(self.dir / "key.pem"),
+            "/srv/www": str(self.www),
+            "unix:/run/php/php-fpm.sock": f"unix:{self.dir}/php.sock",
         }.items():
             self.edit(self.example, old, new)
+        shutil.copy("/etc/nginx/fastcgi_params", self.dir)
         path = self.conf / self.example
         site = path.read_text().rstrip()
         assert site.endswith("}")
-        path.write_text(site[:-1] + self.more.format(plain_port=self.plain_port, www=self.www) + self.extra + "\n}\n")
+        # The same site over plain HTTP, to see https_required; and what a test adds.
+        path.write_text(site[:-1] + f"    listen 127.0.0.1:{self.plain_port};\n{self.extra}\n}}\n")
         user = "user root;" if os.getuid() == 0 else ""
         (self.dir / "nginx.conf").write_text(f"""
 {user}
@@ -73,3 +65,25 @@ http {{
         self.process.send_signal(signal.SIGHUP)
         # The old ones leave when their last request is done.
         wait_until(lambda: (now := self.workers()) and not now & before, "nginx has new workers alone")
+
+
+class NginxAuthRequest(Nginx):
+    name = "nginx-auth_request"
+    example = "example.conf"
+    internal = ("/_apikeyd", "/_apikeyd/", "/_apikeyd?x=1", "/%5fapikeyd", "/@apikey_deny", "/@apikey_down")
+    protecting = [
+        *IDENTITY,
+        ("protect.conf", "auth_request /_apikeyd;", "gate_down"),
+        ("gate.conf", "internal;                  # only nginx itself asks here", "internal_locations"),
+    ]
+
+
+class NginxAccel(Nginx):
+    name = "nginx-accel"
+    example = "example-accel.conf"
+    internal = ("/@backend", "/@files", "/@events", "/%40backend", "/@apikey_down")
+    refuses_before_body = False
+    protecting = [
+        *IDENTITY,
+        ("accel.conf", "fastcgi_param APIKEYD_SCOPE $apikey_scope;", "odd_targets_around_a_scope"),
+    ]
