@@ -227,7 +227,7 @@ static const struct cause_info table[CAUSES] = {
     [CAUSE_FORGED] = {"forged",
 	"identity headers that a client sends reach the API: anybody can be anybody",
 	{[CAUSES_NGINX] =
-		"the `proxy_set_header Apikey-...` lines of protect.conf, all of them "
+		"the `proxy_set_header Apikey-...` lines of identity.conf, all of them "
 		"also where they are empty; a location with proxy_set_header lines of its "
 		"own inherits none; underscores_in_headers off",
 	    [CAUSES_APACHE] = "`RequestHeader set Apikey-Id \"expr=%{reqenv:APIKEY_ID}\"` for "
@@ -246,7 +246,7 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_CADDY] = "`request_header Connection \"(?i)apikey[-_][-_a-z]*\" \"x\"`",
 	    [CAUSES_ANY] = "remove Connection from requests before they are proxied"}},
     [CAUSE_IDENTITY_LOST] = {"identity_lost", "the API is not told whose key it is",
-	{[CAUSES_NGINX] = "`proxy_set_header Apikey-Id $apikey_id` and so on (protect.conf): a "
+	{[CAUSES_NGINX] = "`proxy_set_header Apikey-Id $apikey_id` and so on (identity.conf): a "
 			  "location with proxy_set_header lines of its own inherits none",
 	    [CAUSES_APACHE] = "`RequestHeader set Apikey-Id \"expr=%{reqenv:APIKEY_ID}\"` and so "
 			      "on",
@@ -258,7 +258,7 @@ static const struct cause_info table[CAUSES] = {
     [CAUSE_KEY_PASSED_ON] = {"key_passed_on",
 	"the API gets the client's key, which it has no business with and may log",
 	{[CAUSES_NGINX] = "`proxy_set_header Authorization \"\"` and `X-Api-Key \"\"` "
-			  "(protect.conf)",
+			  "(identity.conf)",
 	    [CAUSES_APACHE] = "`RequestHeader unset Authorization` and `unset X-Api-Key`",
 	    [CAUSES_LIGHTTPD] = "empty both in the Lua that sets the identity, when req_env has "
 				"APIKEY_ID",
@@ -294,7 +294,7 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_ANY] = "or the API itself sends them back"}},
     [CAUSE_RATELIMIT_LOST] = {"ratelimit_lost",
 	"clients of an admitted request are not told what is left of their limits",
-	{[CAUSES_NGINX] = "`add_header RateLimit $apikey_ratelimit always` (protect.conf): a "
+	{[CAUSES_NGINX] = "`add_header RateLimit $apikey_ratelimit always` (identity.conf): a "
 			  "location with add_header lines of its own inherits none",
 	    [CAUSES_APACHE] = "Apache passes them on by itself: look for `Header unset RateLimit`",
 	    [CAUSES_LIGHTTPD] = "lighttpd drops the authorizer's headers: the Lua of "

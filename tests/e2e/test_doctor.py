@@ -207,9 +207,9 @@ DROPPED = {
     "nginx: the type": ([("gate.conf", "default_type application/problem+json;")], {"no-key": "content_type"}, "default_type"),
     "nginx: no-store": ([("gate.conf", "add_header Cache-Control     no-store always;")], {"no-key": "headers_lost"}, "add_header"),
     "nginx: internal": ([("gate.conf", "internal;                  # only nginx itself asks here")], {"internal-gate": "internal_open"}, "internal"),
-    "nginx: RateLimit": ([("protect.conf", "add_header RateLimit             $apikey_ratelimit always;")], {"limits": "ratelimit_lost"}, "RateLimit"),
-    "nginx: the key": ([("protect.conf", 'proxy_set_header Authorization  "";')], {"key-hidden": "key_passed_on"}, "Authorization"),
-    "nginx: Apikey-Id": ([("protect.conf", "proxy_set_header Apikey-Id      $apikey_id;")], {"forged-dashes": "forged", "identity": "identity_lost"}, "proxy_set_header"),
+    "nginx: RateLimit": ([("identity.conf", "add_header RateLimit             $apikey_ratelimit always;")], {"limits": "ratelimit_lost"}, "RateLimit"),
+    "nginx: the key": ([("identity.conf", 'proxy_set_header Authorization  "";')], {"key-hidden": "key_passed_on"}, "Authorization"),
+    "nginx: Apikey-Id": ([("identity.conf", "proxy_set_header Apikey-Id      $apikey_id;")], {"forged-dashes": "forged", "identity": "identity_lost"}, "proxy_set_header"),
     "nginx: the error page": ([("protect.conf", "error_page 401 403 = @apikey_deny;")], {"no-key": "bare_refusal"}, "error_page"),
     "nginx: the socket": ([("upstream.conf", "/fcgi.sock")], {"no-key": "gate_down"}, "listen"),
 }
