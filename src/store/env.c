@@ -294,5 +294,6 @@ store_close(struct store **sp)
 	store_dir_release(s);
 	store_heads_free(s->heads);
 	free(s->journal);
+	store_windows_forget(s);
 	free(s);
 }

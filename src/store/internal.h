@@ -72,6 +72,7 @@ struct store {
 	struct store_heads *heads;
 	struct store_journal *journal;
 	uint64_t takes_max; /* STORE_TAKES_MAX; tests make it smaller */
+	struct store_windows *windows; /* sweep.c's; NULL until it knows the plans */
 
 	uint8_t record[KEYREC_MAX]; /* being encoded; nobody keeps anything in it across a call */
 };
@@ -226,6 +227,11 @@ int store_format_read(struct store *, struct err *) __attribute__((warn_unused_r
 int store_format_write(struct store *, struct err *) __attribute__((warn_unused_result));
 int store_counts_read(struct store *, struct err *) __attribute__((warn_unused_result));
 int store_counts_write(struct store *, struct err *) __attribute__((warn_unused_result));
+
+/* ---- sweep.c ---- */
+
+/* A plan has changed. */
+void store_windows_forget(struct store *);
 
 /* ---- audit.c ---- */
 

@@ -60,6 +60,7 @@ store_plan_put(struct store *s, const struct plan *plan, struct err *e)
 		return err_set(e, ERR_INTERNAL, "plan %s: its record is over %d bytes", plan->name,
 		    PLAN_RECORD_MAX);
 	bytes = wbuf_view(&out);
+	store_windows_forget(s);
 	if ((rc = store_db_insert(s, STORE_DB_PLANS, name, bytes, e)) == 0)
 		return store_db_put(s, STORE_DB_PLANS, name, bytes, e);
 	if (rc < 0)
@@ -73,6 +74,7 @@ store_plan_del(struct store *s, struct span name, struct err *e)
 {
 	int rc = 0;
 
+	store_windows_forget(s);
 	if (name.len > 0 && name.len <= PLAN_NAME_MAX)
 		rc = store_db_del(s, STORE_DB_PLANS, name, e);
 	if (rc < 0)
