@@ -58,9 +58,10 @@ class Mount:
 
     # ---- set-up ----
 
-    def __init__(self, directory, gate, backend, drop=None, extra="", outer=""):
+    def __init__(self, directory, gate, backend, drop=None, extra="", outer="", edits=()):
         """gate: the Daemon, or an address (a path, or (host, port)) where nobody listens.
         drop: (file, fragment), removed from the shipped files, to show that it matters; "" as file: from the written configuration.
+        edits: (file, old, new), ... in the shipped files, for a mount that is mounted otherwise.
         extra, outer: lines added to the site and to the level around it, in the server's own words; {dir} and {port} are this mount's."""
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -82,6 +83,8 @@ class Mount:
             self.conf = self.dir / "apikeyd"
             shutil.copytree(ROOT / "conf" / self.shipped, self.conf)
         self.configure()
+        for file, old, new in edits:
+            self.edit(file, old, new)
         if drop:
             self.edit(drop[0], drop[1], "")
 

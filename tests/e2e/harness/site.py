@@ -42,7 +42,7 @@ class Site:
 
     @contextlib.contextmanager
     def changed(self, **how):
-        """The same site with another server of the same kind: drop=, extra=, outer=."""
+        """The same site with another server of the same kind: drop=, edits=, extra=, outer=."""
         mount, self.mount = self.mount, type(self.mount)(self.dir / f"m{next(self.numbers)}", self.daemon, self.backend, **how)
         try:
             with self.mount:
