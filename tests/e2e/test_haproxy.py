@@ -131,6 +131,28 @@ def test_a_gate_that_hangs(site, who):
     go_on.set()
 
 
+@pytest.mark.parametrize("how", ["closes", "half closes"])
+def test_a_client_that_leaves(site, how):
+    """While the gate takes its time: the request goes nowhere, whatever becomes of the action."""
+    arrived, go_on, over = threading.Semaphore(0), threading.Event(), threading.Semaphore(0)
+
+    def serve(connection):
+        connection.recv(65536)
+        arrived.release()
+        go_on.wait(30)
+        over.release()
+    request = f"GET /api/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {site.key}\r\n\r\n".encode()
+    with site.mount.gate_fake(serve), site.backend_untouched():
+        with site.mount.connect(plain=True) as s, s.makefile("rb") as f:
+            s.sendall(request)
+            assert arrived.acquire(timeout=20)
+            s.shutdown(socket.SHUT_RDWR if how == "closes" else socket.SHUT_WR)
+            go_on.set()
+            assert over.acquire(timeout=20)
+            if how == "half closes":
+                assert b" 503 " in f.readline()
+
+
 def test_another_gate(site):
     """What listens at apikeyd's address answers like an admission, but for one thing: it is none."""
     from harness import fcgi
@@ -154,6 +176,7 @@ def test_another_frontend(site):
     outer = "frontend other\n    bind unix@{dir}/other.sock\n    default_backend api"
 
     def ask(mount):
+        wait_until((mount.dir / "other.sock").exists, "it listens there, too")
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(str(mount.dir / "other.sock"))
             s.sendall(b"GET /api/x HTTP/1.1\r\nHost: localhost\r\nApikey-Id: evil\r\nConnection: close\r\n\r\n")
@@ -256,6 +279,7 @@ def test_the_internal_socket_is_closed_to_others(site):
     site.dir.chmod(0o755)
     assert not connects_as_nobody(site.mount.inner)
     with variant(site, (CFG, "mode 600\n", "mode 666\n")) as mount:
+        wait_until(mount.inner.exists, "it listens there, too")
         assert connects_as_nobody(mount.inner)
 
 
@@ -357,6 +381,115 @@ def test_identity_comes_whole(site):
             identity = site.identity(reply.json())
             assert identity["APIKEY_ID"] == [kid] and sorted(identity["APIKEY_SCOPES"][0].split()) == scopes and len(identity["APIKEY_META"][0]) > 4000
     assert got == {200, 400}
+
+
+# ---- answers ----
+
+def test_what_the_backend_says_of_keys(site):
+    """An API that sends back what it got tells no client whose key it is, and cannot speak for apikeyd."""
+    target = "/api/x?say=Apikey-Id:evil&say=Apikey-Denied:evil&say=apikey_owner:evil&say=RateLimit:evil"
+    reply = site.mount.curl(target, key=site.key)
+    assert reply.status == 200 and not [n for n, v in reply.headers if n.lower().startswith("apikey") or v == "evil"]
+    with variant(site, (CFG, "    http-response del-header apikey -m beg\n", "")):
+        assert site.mount.curl(target, key=site.key).header("Apikey-Id") == "evil"
+
+
+def test_a_backend_that_is_down(site):
+    """Admitted is admitted: HAProxy's own 503 tells what is left, and does not look like a denial."""
+    with variant(site, (CFG, f"server api1 127.0.0.1:{site.backend.port}", "server api1 127.0.0.1:1")):
+        reply = site.mount.curl("/api/x", key=site.key)
+        assert reply.status == 503 and reply.header("Apikey-Denied") is None and reply.header("RateLimit").startswith('"minute";')
+
+
+# ---- HTTP/2 ----
+
+def frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def block(fields):
+    """Header fields, none of them compressed (RFC 7541 6.2.2)."""
+    return b"".join(b"\x00" + b"".join(bytes([len(x)]) + x.encode() for x in pair) for pair in fields)
+
+
+def ask_h2(s, fields, flags=5):
+    """One request (flags 4: whose stream stays open) on a connection of its own: the frames of its stream as (kind, payload), until it ends or, when it stays
+    open, is answered."""
+    s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + frame(1, flags, 1, block(fields)))
+    got = []
+    with s.makefile("rb") as f:
+        while head := f.read(9):
+            payload = f.read(int.from_bytes(head[:3], "big"))
+            if int.from_bytes(head[5:], "big") == 1:
+                got.append((head[3], payload))
+                if head[4] & 1 or head[3] in (0, 3) or flags == 4 and head[3] == 1:
+                    break
+            elif head[3] == 7:
+                break
+    return got
+
+
+def h2(site):
+    import ssl
+    context = ssl.create_default_context(cafile=site.mount.cert)
+    context.set_alpn_protocols(["h2"])
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", site.mount.port), 20), server_hostname="localhost")
+
+
+def test_http2_in_plain_text(site):
+    """HAProxy takes HTTP/2 on any port, and :scheme is the client's to say: plain all the same."""
+    with site.backend_untouched():
+        reply = site.mount.curl("/api/x", "--http2-prior-knowledge", key=site.key, plain=True)
+        assert reply.version == "HTTP/2" and reply.json()["code"] == "https_required"
+        with site.mount.connect(plain=True) as s:
+            assert ask_h2(s, [(":method", "GET"), (":path", "/api/x"), (":scheme", "https"), (":authority", "localhost"), ("authorization", f"Bearer {site.key}")])[0][0] == 1
+
+
+def test_pseudo_headers(site):
+    """What HTTP/2 has in place of a request line leads to the same questions."""
+    key = ("authorization", f"Bearer {site.key}")
+    good = {":method": "GET", ":path": "/api/x", ":scheme": "https", ":authority": "localhost"}
+    with h2(site) as s:
+        before = len(site.backend.seen)
+        assert ask_h2(s, [*good.items(), key])[0][0] == 1
+        site.check_identity(site.backend.seen[before])
+    odd = ([{":path": p} for p in ("/api/admin/x", "/api/%61dmin/x", "/api/x/../admin/y", "//api/admin/x", "https://localhost/api/admin/x", "", "*", "x", "/api/admin/x#y", "/api/admin/x\ty")]
+           + [{":method": "CONNECT", ":protocol": "websocket", ":path": "/api/admin/websocket"}, {":method": "CONNECT"}, {":method": ""}, {":scheme": "http", ":path": "/api/admin/x"},
+              {":authority": "localhost/api", ":path": "/admin/x"}, {":path": "/api/admin/x", ":authority": ""}])
+    for change in odd:
+        for fields in ([], [key]):
+            before = len(site.backend.seen)
+            with h2(site) as s:
+                ask_h2(s, [(n, v) for n, v in {**good, **change}.items() if not (change == {":method": "CONNECT"} and n in (":path", ":scheme"))] + fields, flags=4 if ":protocol" in change else 5)
+            for seen in site.backend.seen[before:]:
+                assert fields and "admin" not in seen["target"], (change, seen)
+                site.check_identity(seen)
+    with site.backend_untouched(), h2(site) as s:
+        ask_h2(s, [*good.items(), ("apikey-id", "evil"), ("transfer-encoding", "chunked")])
+    for name in ("Apikey-Id", "apikey_id", "apikey-meta "):
+        before = len(site.backend.seen)
+        with h2(site) as s:
+            ask_h2(s, [*good.items(), key, (name, "evil")])
+        for seen in site.backend.seen[before:]:
+            site.check_identity(seen)
+            site.check_seen(seen, "evil")
+
+
+def test_a_websocket_over_http2(site):
+    """RFC 8441: CONNECT that is a GET further on."""
+    fields = {":method": "CONNECT", ":protocol": "websocket", ":path": "/api/websocket", ":scheme": "https", ":authority": "localhost", "sec-websocket-version": "13"}
+    with site.backend_untouched(), h2(site) as s:
+        kind, payload = ask_h2(s, fields.items(), flags=4)[0]
+        assert kind == 1 and b"401" in payload
+    with h2(site) as s:
+        kind, payload = ask_h2(s, [*fields.items(), ("authorization", f"Bearer {site.key}")], flags=4)[0]
+        assert kind == 1 and payload[0] == 0x88      # :status 200
+        s.sendall(frame(0, 0, 1, b"\x81\x05hello"))
+        with s.makefile("rb") as f:
+            while (head := f.read(9))[3] != 0:
+                f.read(int.from_bytes(head[:3], "big"))
+            assert f.read(7) == b"\x81\x05hello"
+    site.check_identity(site.backend.seen[-1])
 
 
 # ---- the log ----
