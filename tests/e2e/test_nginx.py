@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from harness import fcgi
-from harness.attacks import FORGED, INTERNAL
+from harness.attacks import ATTACKS, FORGED, INTERNAL
 from harness.backend import FastcgiBackend
 from harness.client import read_reply
 from harness.daemon import ROOT
@@ -232,6 +232,22 @@ def test_a_nested_location_is_closed(site):
         for key in (None, site.key):
             reply = site.mount.send("/outer/inner/x", key=key)
             assert reply.status == 500 and reply.json()["code"] == "misconfigured"
+
+
+@both
+def test_attacks_on_facts_can_succeed(site):
+    """Where the client's words are believed, they do: so test_attacks.py can fail."""
+    with site.changed(edits=[("params", "$request_id;", "$http_x_request_id;")]), pytest.raises(AssertionError):
+        ATTACKS["replayed_request_ids"](site)
+    site.daemon.write_conf(trusted_proxies=["127.0.0.0/8"])
+    site.mount.gate_reload()
+    try:
+        for name in ("forged_addresses", "forged_https"):
+            with pytest.raises(AssertionError):
+                ATTACKS[name](site)
+    finally:
+        site.daemon.write_conf(trusted_proxies=None)
+        site.mount.gate_reload()
 
 
 UNDERSCORES = """underscores_in_headers on;

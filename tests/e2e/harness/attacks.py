@@ -86,6 +86,60 @@ def stripped_identity(site):
             refused(reply)
 
 
+ODD_LINES = ["Apikey-Id : evil", "Apikey-Id\t: evil", " Apikey-Id: evil", "X: y\r\n Apikey-Id: evil", "Apikey-Id:\x00evil", "\x00Apikey-Id: evil", "Apikey-Id\xff: evil",
+             "Apikey-Id:\x0bevil", "X: y\rApikey-Id: evil", "X: y\nApikey-Id: evil", "X: y\n\rApikey-Id: evil", "Apikey.Id: evil", "Apikey Id: evil", "Apikey-Id", ": evil"]
+
+
+@attack
+def odd_header_lines(site):
+    """Lines that one reader takes for a header and another does not."""
+    for line in ODD_LINES:
+        before = len(site.backend.seen)
+        refused(site.mount.send(site.mount.api + "x", line))
+        assert site.backend.seen[before:] == []
+        refused_or_ours(site, site.mount.send(site.mount.api + "x", line, key=site.key))
+
+
+def refused_or_ours(site, reply):
+    if reply is not None and reply.status == 200:
+        site.check_identity(reply.json())
+    else:
+        refused(reply)
+
+
+@attack
+def trailers(site):
+    """Headers behind a chunked body."""
+    for line in ("Apikey-Id: evil", "Apikey_Id: evil", "Authorization: Bearer evil", f"X-API-Key: {site.admin_key}"):
+        for key in (None, site.key):
+            auth = f"Authorization: Bearer {key}\r\n" if key else ""
+            before = len(site.backend.seen)
+            replies = site.mount.raw((f"POST {site.mount.api}x HTTP/1.1\r\nHost: localhost\r\n{auth}Transfer-Encoding: chunked\r\nTrailer: {line.partition(':')[0]}\r\n"
+                                      f"Connection: close\r\n\r\n1\r\na\r\n0\r\n{line}\r\n\r\n").encode())
+            if key is None:
+                assert site.backend.seen[before:] == []
+            for reply in replies:
+                refused_or_ours(site, reply)
+
+
+@attack
+def http2(site):
+    """The same over HTTP/2, where names come in another form."""
+    if not site.mount.http2:
+        return
+    for name in ("apikey-id", "apikey_id", "apikey-meta", "apikey_scopes"):
+        with site.backend_untouched():
+            refused(site.mount.curl(site.mount.api + "x", "--http2", "-H", f"{name}: evil"))
+        reply = site.mount.curl(site.mount.api + "x", "--http2", "-H", f"{name}: evil", "-H", f"{name}: evil2", key=site.key)
+        refused_or_ours(site, reply)
+        if reply.status == 200:
+            site.check_seen(reply.json(), "evil")
+    with site.backend_untouched():
+        for lines in ([f"X-API-Key: {site.key}", f"X-API-Key: {site.admin_key}"], [f"Authorization: Bearer {site.key}", f"Authorization: Bearer {site.admin_key}"]):
+            refused(site.mount.curl(site.mount.api + "x", "--http2", *[a for line in lines for a in ("-H", line)]))
+        refused(site.mount.curl(site.mount.admin + "x", "--http2", key=site.key))
+
+
 @attack
 def policy_from_the_client(site):
     """What only the web server's configuration may say."""
@@ -147,6 +201,58 @@ def keys_elsewhere(site):
         refused(site.mount.send(site.mount.api + "x", "Content-Type: application/x-www-form-urlencoded", method="POST", body=body))
         refused(site.mount.send(site.mount.api + "x", f"Proxy-Authorization: Bearer {site.key}"))
         refused(site.mount.send(site.mount.api + "x", f"Authorization: Basic {site.key}"))
+
+
+# ---- facts of the request ----
+
+# From an address that no proxy of any configuration here has.
+CLIENT = "127.0.0.99"
+
+
+@attack
+def forged_addresses(site):
+    """A key for certain networks, and headers that claim to come from one."""
+    _, key = site.daemon.create("acme", plan="lots", allow_ip="10.0.0.0/8")
+    with site.backend_untouched():
+        for name in ("X-Forwarded-For", "X_Forwarded_For", "x-forwarded_for", "X-Real-IP", "Client-IP", "True-Client-IP", "CF-Connecting-IP", "REMOTE_ADDR", "Remote-Addr"):
+            for value in ("10.0.0.1", f"10.0.0.1, {CLIENT}", f"{CLIENT}, 10.0.0.1", "10.0.0.1,127.0.0.1"):
+                reply = site.mount.send(site.mount.api + "x", f"{name}: {value}", key=key, source=CLIENT)
+                refused(reply)
+        refused(site.mount.send(site.mount.api + "x", "Forwarded: for=10.0.0.1;proto=https", key=key, source=CLIENT))
+        reply = site.mount.send(site.mount.api + "x", "X-Forwarded-For: 10.0.0.1", "X-Forwarded-For: 10.0.0.2", key=key, source=CLIENT)
+        refused(reply)
+    _, key = site.daemon.create("acme", plan="lots", allow_ip=f"{CLIENT}/32")
+    assert site.mount.send(site.mount.api + "x", key=key, source=CLIENT).status == 200, "the address is known"
+
+
+@attack
+def forged_https(site):
+    """Plain HTTP that claims to be HTTPS."""
+    _, key = site.daemon.create("acme", plan="lots")
+    with site.backend_untouched():
+        for line in ("X-Forwarded-Proto: https", "X_Forwarded_Proto: https", "X-Forwarded-Proto: http, https", "HTTPS: on", "X-Forwarded-Ssl: on", "Front-End-Https: on",
+                     "X-Forwarded-Scheme: https", "X-Url-Scheme: https", "Forwarded: proto=https", "REQUEST_SCHEME: https", "Request-Scheme: https"):
+            reply = site.mount.send(site.mount.api + "x", line, key=key, plain=True, source=CLIENT)
+            refused(reply)
+        refused(site.mount.send("https://localhost" + site.mount.api + "x", key=key, plain=True, source=CLIENT))
+
+
+@attack
+def replayed_request_ids(site):
+    """What the server calls a request must not be the client's choice: one id is counted once."""
+    for name in ("X-Request-Id", "Request-Id", "X-Unique-Id", "Unique-Id", "UNIQUE_ID", "X-Correlation-Id", "Traceparent", "APIKEYD-REQUEST-ID"):
+        key = site.limited(1)
+        statuses = [site.mount.send(site.mount.api + "x", f"{name}: 0123456789abcdef", key=key).status for _ in range(2)]
+        assert statuses == [200, 429], (name, statuses)
+
+
+@attack
+def one_connection(site):
+    """Each request of a connection is a request: counted, and with the identity of its own key."""
+    key = site.limited(2)
+    replies = site.mount.raw(b"".join(request(site, "x", key, close=i == 3) for i in range(4)), replies=4)
+    statuses = [r.status for r in replies]
+    assert sorted(statuses) == [200, 200, 429, 429][:len(statuses)] and len(statuses) > 0, statuses
 
 
 # ---- targets ----

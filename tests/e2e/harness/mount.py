@@ -60,7 +60,7 @@ class Mount:
 
     def __init__(self, directory, gate, backend, drop=None, extra="", outer="", edits=()):
         """gate: the Daemon, or an address (a path, or (host, port)) where nobody listens.
-        drop: (file, fragment), removed from the shipped files, to show that it matters; "" as file: from the written configuration.
+        drop: (file, fragment), removed from the shipped files, to show that it matters.
         edits: (file, old, new), ... in the shipped files, for a mount that is mounted otherwise.
         extra, outer: lines added to the site and to the level around it, in the server's own words; {dir} and {port} are this mount's."""
         self.dir = pathlib.Path(directory)
@@ -200,18 +200,18 @@ class Mount:
             headers.seek(0)
             return Reply(headers.read(), done.stdout)
 
-    def connect(self, plain=False, timeout=20, server_name="localhost"):
-        """A socket to the server, over TLS unless plain. server_name None: no SNI."""
-        sock = socket.create_connection(("127.0.0.1", self.plain_port if plain else self.port), timeout)
+    def connect(self, plain=False, timeout=20, server_name="localhost", source="127.0.0.1"):
+        """A socket to the server, over TLS unless plain. server_name None: no SNI. source: the address to come from."""
+        sock = socket.create_connection(("127.0.0.1", self.plain_port if plain else self.port), timeout, (source, 0))
         if plain:
             return sock
         context = ssl.create_default_context(cafile=self.cert)
         context.check_hostname = server_name is not None
         return context.wrap_socket(sock, server_hostname=server_name)
 
-    def raw(self, data, replies=1, plain=False, timeout=20, bodiless=False):
+    def raw(self, data, replies=1, plain=False, timeout=20, bodiless=False, source="127.0.0.1"):
         """Bytes as they are, on a connection of their own: up to ${replies} Replies, fewer when the server closes before."""
-        with self.connect(plain, timeout) as s:
+        with self.connect(plain, timeout, source=source) as s:
             out = []
             try:
                 s.sendall(data)
@@ -222,7 +222,7 @@ class Mount:
                 pass  # closed with bytes of ours unread
             return out
 
-    def send(self, target, *headers, key=None, method="GET", version="HTTP/1.1", body=b"", plain=False, host="localhost"):
+    def send(self, target, *headers, key=None, method="GET", version="HTTP/1.1", body=b"", plain=False, host="localhost", source="127.0.0.1"):
         """One request whose lines are sent as given: a Reply, or None when the server closed without one."""
         lines = [f"{method} {target} {version}", *([f"Host: {host}"] if host else []), "Connection: close"]
         if key:
@@ -233,5 +233,5 @@ class Mount:
         if any(h.lower().startswith("connection:") for h in headers):
             lines.remove("Connection: close")
         data = "\r\n".join([*lines, *headers]).encode("latin-1") + b"\r\n\r\n" + body
-        got = self.raw(data, plain=plain, bodiless=method == "HEAD")
+        got = self.raw(data, plain=plain, bodiless=method == "HEAD", source=source)
         return got[0] if got else None
