@@ -1,5 +1,6 @@
 """The mounts that test_mounts.py and test_attacks.py run against: one line each."""
 
+from .apache import ApacheAuthnz, ApacheFcgid
 from .caddy import CaddyForwardAuth
 from .haproxy import HAProxy
 from .lighttpd import LighttpdAuthorizer
@@ -8,6 +9,8 @@ from .nginx import NginxAccel, NginxAuthRequest
 MOUNTS = [
     NginxAuthRequest,
     NginxAccel,
+    ApacheAuthnz,
+    ApacheFcgid,
     HAProxy,
     CaddyForwardAuth,
     LighttpdAuthorizer,
