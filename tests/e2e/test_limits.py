@@ -12,87 +12,229 @@ from harness.daemon import wait_until
 from harness.fcgi import params_for
 
 
-def admitted_by(daemon, key, clients, requests, **params):
-    """Statuses of clients x requests, all at once."""
-    statuses, barrier = [], threading.Barrier(clients)
+class Crowd:
+    """Clients that ask with one key, all at once, until ${total} requests are answered.
+
+    Each request has an id of its own. One whose connection breaks is asked again, with the same id, as a web server does
+    (fastcgi_next_upstream); how often is in `broken`.
+    """
+
+    def __init__(self, daemon, key, total, clients=64, **params):
+        self.daemon, self.key, self.total, self.params = daemon, key, total, params
+        self.statuses, self.broken, self.taken, self.lock = [], [], 0, threading.Lock()
+        self.barrier = threading.Barrier(clients + 1)
+        self.threads = [threading.Thread(target=self._client) for _ in range(clients)]
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        self.barrier.wait()
+        return self
+
+    def __exit__(self, *_):
+        for t in self.threads:
+            t.join()
+        assert len(self.statuses) == self.total
+
+    def _next(self):
+        with self.lock:
+            self.taken += 1
+            return self.taken if self.taken <= self.total else None
+
+    def _client(self):
+        connection = None
+        self.barrier.wait()
+        while (number := self._next()) is not None:
+            while True:
+                try:
+                    connection = connection or self.daemon.connect(timeout=60)
+                    params = params_for(self.key, APIKEYD_REQUEST_ID=f"request-{number}", **self.params)
+                    self.statuses.append(connection.request(params).status)
+                    break
+                except (EOFError, ConnectionError):
+                    self.broken.append(number)
+                    connection = None
+        if connection:
+            connection.close()
+
+    def done(self):
+        return len(self.statuses) >= self.total
+
+    def wait_for_more(self, n=10):
+        before = len(self.statuses)
+        wait_until(lambda: self.done() or len(self.statuses) >= before + n, "requests go on", 60)
+
+
+def kill_one(daemon, role):
+    """Kill a process of this role that serves, and wait until it is reaped. (One that is killed while it starts, again and
+    again, is started after growing pauses.)"""
+    def ready():
+        said = set(re.findall(rf"event=child_ready role={role} pid=(\d+)", daemon.log()))
+        return next((pid for pid in daemon.children(role) if str(pid) in said), None)
+
+    pid = wait_until(ready, f"a {role} is ready")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in daemon.children(), "the dead one is reaped")
+    return 1
+
+
+@pytest.fixture
+def limited(daemon, scale):
+    """limited(settings): a running daemon with 4 workers and a key of N units an hour: (id, key, N)."""
+    def start(n=None, **settings):
+        n = n or scale(1000, 20000)
+        daemon.write_conf(workers=4, **settings)
+        daemon.start()
+        daemon.tool("plan", "set", "p", "--limit", f"hour={n}/1h", check=0)
+        return (*daemon.create("acme", plan="p"), n)
+    return start
+
+
+def used(daemon, kid):
+    return daemon.json("show", kid)["limits"][0]["used"]
+
+
+def test_exactly_n_under_concurrency(daemon, limited):
+    kid, key, n = limited()
+    with Crowd(daemon, key, n + 280) as crowd:
+        pass
+    assert crowd.statuses.count(200) == n and crowd.statuses.count(429) == 280
+    assert used(daemon, kid) == n
+
+
+def test_exactly_n_through_kills_of_the_keeper(daemon, limited):
+    """Workers hold what they asked while the keeper is killed again and again; each admitted request was counted, once."""
+    kid, key, n = limited(keeper_timeout="30s")
+    kills = 0
+    with Crowd(daemon, key, n + 280) as crowd:
+        while not crowd.done():
+            kills += kill_one(daemon, "keeper")
+            crowd.wait_for_more()
+    assert kills > 3 and not crowd.broken
+    assert crowd.statuses.count(200) == n and crowd.statuses.count(429) == 280
+    assert used(daemon, kid) == n
+
+
+def test_exactly_n_through_kills_of_workers(daemon, limited):
+    """What a dead worker was asked is asked again of another one, with the same id: decided and counted once."""
+    kid, key, n = limited()
+    kills = 0
+    with Crowd(daemon, key, n + 280) as crowd:
+        while not crowd.done():
+            kills += kill_one(daemon, "worker")
+            crowd.wait_for_more()
+    assert kills > 3 and crowd.broken
+    assert crowd.statuses.count(200) == n and crowd.statuses.count(429) == 280
+    assert used(daemon, kid) == n
+
+
+def test_never_more_than_n_through_kills_of_all(daemon, limited):
+    """Request ids do not outlive the keeper: one that is asked again after both were killed may cost a second unit, no more."""
+    kid, key, n = limited(keeper_timeout="30s")
+    kills = 0
+    with Crowd(daemon, key, n + 280) as crowd:
+        while not crowd.done():
+            kills += kill_one(daemon, "worker") + kill_one(daemon, "keeper")
+            crowd.wait_for_more()
+    assert kills > 3 and set(crowd.statuses) == {200, 429}
+    assert used(daemon, kid) == n
+    assert n - len(crowd.broken) <= crowd.statuses.count(200) <= n
+
+
+def test_exactly_n_through_reloads(daemon, limited):
+    """Workers come and go by SIGHUP, the keeper stays."""
+    kid, key, n = limited()
+    reloads = 0
+    with Crowd(daemon, key, n + 280) as crowd:
+        while not crowd.done():
+            old = set(daemon.children("worker"))
+            daemon.process.send_signal(signal.SIGHUP)
+            reloads += 1
+            wait_until(lambda: not old & set(daemon.children("worker")) and len(daemon.children("worker")) == 4, "new workers run", 60)
+            crowd.wait_for_more()
+    assert reloads > 0
+    assert crowd.statuses.count(200) == n and crowd.statuses.count(429) == 280
+    assert used(daemon, kid) == n
+
+
+def test_exactly_n_when_the_keeper_is_stopped_and_replaced(daemon, limited):
+    """SIGSTOP at any instruction, also between a commit and its answers; the supervisor kills it, the next one knows."""
+    kid, key, n = limited(keeper_timeout="60s")
+    with Crowd(daemon, key, n + 280) as crowd:
+        crowd.wait_for_more(n // 3)
+        old = daemon.keeper_pid()
+        os.kill(old, signal.SIGSTOP)
+        wait_until(lambda: old not in daemon.children(), "the stopped keeper is replaced", 60)
+    assert not crowd.broken
+    assert crowd.statuses.count(200) == n and crowd.statuses.count(429) == 280
+    assert used(daemon, kid) == n
+
+
+def test_what_was_given_up_is_not_counted(daemon, limited):
+    """Requests that were answered 503 because the keeper stood still are not counted when it goes on."""
+    kid, key, n = limited(keeper_timeout="1s")
+    keeper = daemon.keeper_pid()
+    os.kill(keeper, signal.SIGSTOP)
+    with Crowd(daemon, key, 64, clients=64) as crowd:
+        pass
+    try:
+        os.kill(keeper, signal.SIGCONT)
+    except ProcessLookupError:
+        pass  # it was replaced already: that one has not heard of them at all
+    assert set(crowd.statuses) == {503}
+    wait_until(lambda: daemon.ask(key).status == 200, "service is back", 60)
+    assert used(daemon, kid) == 1
+
+
+def test_one_request_id_is_one_request(daemon, limited):
+    """64 at once with one id, over all workers: one decision, one unit, and all are told the same."""
+    kid, key, _ = limited(n=1)
+    barrier, replies = threading.Barrier(64), []
 
     def client():
         with daemon.connect(timeout=30) as c:
             barrier.wait()
-            for _ in range(requests):
-                statuses.append(c.request(params_for(key, **params)).status)
+            replies.append(c.request(params_for(key, APIKEYD_REQUEST_ID="the-one")))
 
-    threads = [threading.Thread(target=client) for _ in range(clients)]
+    threads = [threading.Thread(target=client) for _ in range(64)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
-    assert len(statuses) == clients * requests
-    return statuses
+    assert [r.status for r in replies] == [200] * 64
+    assert {r.header("RateLimit") for r in replies} == {'"hour";r=0;t=3600'}
+    assert used(daemon, kid) == 1
+    assert daemon.ask(key, APIKEYD_REQUEST_ID="another").status == 429
 
 
-def test_exactly_n_under_concurrency(daemon):
-    daemon.write_conf(workers=4)
-    daemon.start()
-    daemon.tool("plan", "set", "p", "--limit", "hour=1000/1h", check=0)
-    kid, key = daemon.create("acme", plan="p")
-    statuses = admitted_by(daemon, key, 64, 20)
-    assert statuses.count(200) == 1000 and statuses.count(429) == 280
-    assert daemon.json("show", kid)["limits"][0]["used"] == 1000
+def test_one_request_id_at_another_worker(daemon, limited):
+    """The second worker was stopped while the first answered, and the first while the second did."""
+    kid, key, _ = limited(n=5)
+    workers = list(daemon.children("worker"))
+    try:
+        for worker in workers:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT if pid == worker else signal.SIGSTOP)
+            wait_until(lambda: all((state_of(pid) == "T") == (pid != worker) for pid in workers), "only one runs")
+            assert daemon.ask(key, APIKEYD_REQUEST_ID="r").status == 200
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    assert used(daemon, kid) == 1
 
 
-def test_exactly_n_through_kills(daemon, scale):
-    """Workers hold what they asked while the keeper is killed again and again; each admitted request was counted, once."""
-    daemon.write_conf(keeper_timeout="20s")
-    daemon.start()
-    n = scale(600, 20000)
-    daemon.tool("plan", "set", "p", "--limit", f"hour={n}/1h", check=0)
-    kid, key = daemon.create("acme", plan="p")
-    stop, kills = threading.Event(), []
-
-    def killer():
-        while not stop.is_set():
-            for pid in daemon.children("keeper"):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                    kills.append(pid)
-                except ProcessLookupError:
-                    pass
-                wait_until(lambda: pid not in daemon.children(), "the dead one is reaped")
-                before = len(statuses)
-                wait_until(lambda: stop.is_set() or len(statuses) > before + 5, "requests go on")
-
-    statuses = []
-    thread = threading.Thread(target=killer)
-    barrier = threading.Barrier(9)
-
-    def client():
-        with daemon.connect(timeout=60) as c:
-            barrier.wait()
-            for _ in range(n // 8 + 20):
-                statuses.append(c.request(params_for(key)).status)
-
-    clients = [threading.Thread(target=client) for _ in range(8)]
-    for t in clients:
-        t.start()
-    barrier.wait()
-    thread.start()
-    for t in clients:
-        t.join()
-    stop.set()
-    thread.join()
-    assert kills
-    assert set(statuses) <= {200, 429}, set(statuses)
-    assert statuses.count(200) == n
-    assert daemon.json("show", kid)["limits"][0]["used"] == n
+def state_of(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return f.read().rpartition(")")[2].split()[0]
 
 
 def test_all_or_nothing_over_several_limits(daemon):
     daemon.start()
     daemon.tool("plan", "set", "p", "--limit", "a=5/1h", "--limit", "b=3/1h", "--limit", "c=100/1h", check=0)
     kid, key = daemon.create("acme", plan="p")
-    statuses = admitted_by(daemon, key, 8, 3)
-    assert statuses.count(200) == 3
+    with Crowd(daemon, key, 24, clients=8) as crowd:
+        pass
+    assert crowd.statuses.count(200) == 3
     assert [x["used"] for x in daemon.json("show", kid)["limits"]] == [3, 3, 3]
     reply = daemon.ask(key)
     assert reply.json()["violated-policies"] == ["b"]
