@@ -56,6 +56,20 @@ def test_a_site_without_a_question(site):
             pass
 
 
+def test_what_is_imported(site):
+    """Without its other two parts the gate still decides; what they are for is gone."""
+    with site.changed(edits=[(CONF, "\timport apikeyd_site\n", "")]):
+        assert site.mount.send("/api/x").status == 401 and site.mount.send("/api/x", f"X_Api_Key: {site.key}").status == 200
+        assert site.identity(site.mount.send("/api/x", "Connection: close, Apikey-Id", key=site.key).json())["APIKEY_ID"] == []
+        with site.mount.gate_down(), site.backend_untouched():
+            reply = site.mount.send("/api/x", key=site.key)
+            assert reply.status == 502 and reply.body == b""
+    with site.changed(edits=[(CONF, "\t\t\t\timport apikeyd_admitted\n", "")]):
+        assert site.mount.send("/api/x").status == 401
+        reply = site.mount.send("/api/x", key=site.key)
+        assert site.identity(reply.json())["APIKEY_ID"] == [] and site.key.encode() in reply.body and reply.header("RateLimit") is None
+
+
 # ---- the answer ----
 
 def answering(stdout):
@@ -165,6 +179,28 @@ def test_restrictions(site):
     _, key = site.daemon.create("acme", plan="lots", referrer="https://app.example/")
     assert site.mount.send("/api/x", key=key).json()["code"] == "referrer_denied"
     assert site.mount.send("/api/x", "Referer: https://app.example/x", key=key).status == 200
+
+
+def test_behind_a_load_balancer(site):
+    """Who comes through it is known by what it says, and nobody else's word counts: both Caddy and apikeyd have to trust it."""
+    _, key = site.daemon.create("acme", plan="lots", allow_ip="192.0.2.1")
+    words = ("X-Forwarded-For: 198.51.100.1, 192.0.2.1", "X-Forwarded-Proto: https")
+    trust = [(SNIPPETS, "#trusted_proxies 192.0.2.0/24", "trusted_proxies 127.0.0.0/8")]
+    assert site.mount.send("/api/x", *words, key=key).json()["code"] == "ip_denied"
+    with site.changed(edits=trust):
+        assert site.mount.send("/api/x", *words, key=key).json()["code"] == "ip_denied"
+    site.daemon.write_conf(trusted_proxies=["127.0.0.0/8"])
+    site.mount.gate_reload()
+    try:
+        assert site.mount.send("/api/x", *words, key=key).json()["code"] == "ip_denied"
+        assert site.mount.send("/api/x", *words, key=key, plain=True).json()["code"] == "https_required"
+        with site.changed(edits=trust):
+            assert site.mount.send("/api/x", *words, key=key).status == 200
+            assert site.mount.send("/api/x", *words, key=key, plain=True).status == 200
+            assert site.mount.send("/api/x", "X-Forwarded-For: 192.0.2.1, 198.51.100.1", key=key).json()["code"] == "ip_denied"
+    finally:
+        site.daemon.write_conf(trusted_proxies=None)
+        site.mount.gate_reload()
 
 
 # ---- what is not the gate's ----

@@ -85,6 +85,15 @@ def test_a_forgotten_path(site):
         check_closed(site, "/api/x")
 
 
+def test_only_files_that_exist(site):
+    """check-local, which is on by default: the authorizer is asked for files alone, and mod_proxy was there before."""
+    check_local = (GATE, '"check-local"     => "disable",', "")
+    with site.changed(edits=[check_local, UNSIGNED]):
+        assert is_open(site)
+    with site.changed(edits=[check_local]):
+        check_closed(site, "/api/x", "/api/admin/x")
+
+
 def answering(stdout):
     def serve(connection):
         connection.recv(65536)
