@@ -4,7 +4,17 @@ local r = lighty.r
 local env, header = r.req_env, r.resp_header
 
 if env["APIKEY_ID"] then
-    -- Admitted, whatever the backend said. lighttpd drops an authorizer's own headers.
+    -- Admitted, whatever the backend said. One that repeats what it gets would tell the client the key's owner and plan, or deny in the gate's name.
+    local drop = {}
+    for name in pairs(header) do
+        if name:lower():find("^apikey") then
+            drop[#drop + 1] = name
+        end
+    end
+    for _, name in ipairs(drop) do
+        header[name] = nil
+    end
+    -- lighttpd drops an authorizer's own headers.
     for name, variable in pairs({
         ["RateLimit-Policy"] = "APIKEY_RATELIMIT_POLICY",
         ["RateLimit"] = "APIKEY_RATELIMIT",

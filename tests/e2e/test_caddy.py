@@ -213,6 +213,15 @@ def test_public_paths_forge_nothing(site):
         assert reply.status == 200 and b"evil" not in reply.body and reply.header("RateLimit") is None
 
 
+def test_what_the_backend_says_in_the_gates_name(site):
+    """A backend that repeats headers: the client learns nothing of the key, and no denial of the gate's that was none."""
+    echo = "/api/status/403?say=Apikey-Owner:acme&say=apikey_plan:gold&say=Apikey-Denied:key_revoked"
+    reply = site.mount.send(echo, key=site.key)
+    assert reply.status == 403 and not [n for n, _ in reply.headers if n.lower().startswith("apikey")] and reply.header("X-Backend") == "yes"
+    with site.changed(drop=(SNIPPETS, "\t\theader {\n\t\t\t-Apikey*\n\t\t\tdefer\n\t\t}\n")):
+        assert site.mount.send(echo, key=site.key).header("Apikey-Owner") == "acme"
+
+
 def test_other_errors_stay_what_they_are(site):
     """The backend is down, not the gate."""
     with site.changed(edits=[(CONF, f"127.0.0.1:{site.backend.port}", "127.0.0.1:1")]):

@@ -179,6 +179,15 @@ def test_public_paths_forge_nothing(site):
         assert site.mount.send("/public/status/403").json()["target"] == "/public/status/403"
 
 
+def test_what_the_backend_says_in_the_gates_name(site):
+    """A backend that repeats headers: the client learns nothing of the key, and no denial of the gate's that was none."""
+    echo = "/api/status/403?say=Apikey-Owner:acme&say=apikey_plan:gold&say=Apikey-Denied:key_revoked"
+    reply = site.mount.send(echo, key=site.key)
+    assert reply.status == 403 and not [n for n, _ in reply.headers if n.lower().startswith("apikey")] and reply.header("X-Backend") == "yes"
+    with site.changed(drop=("response.lua", "drop[#drop + 1] = name")):
+        assert site.mount.send(echo, key=site.key).header("Apikey-Owner") == "acme"
+
+
 def test_upgrades_but_websocket(site):
     for value in ("foo", "h2c, websocket", "websocket, foo", "TLS/1.0"):
         reply = site.mount.send("/api/x", f"Upgrade: {value}", "Connection: close, Upgrade", key=site.key)
