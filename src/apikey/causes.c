@@ -34,8 +34,10 @@ static const struct cause_info table[CAUSES] = {
 		"reverse_proxy (or behind forward_auth); in a `route` block the order is as "
 		"written",
 	    [CAUSES_HAPROXY] =
-		"the frontend lacks `http-request lua.apikeyd`, or `http-request deny "
-		"deny_status 503 unless { var(txn.apikey_ok) -m bool }` behind it"}},
+		"the frontend lacks `http-request lua.apikeyd`, or the `http-request return status "
+		"503 ... unless apikeyd_admitted` behind it: an action that fails lets a request "
+		"go on; let each backend begin with `http-request deny deny_status 503 unless { "
+		"var(txn.apikeyd) -m str admitted }`"}},
     [CAUSE_OPEN_SPELLING] = {"open_spelling",
 	"the API is served without a key when its path is spelled in another way: the web server "
 	"and the API read paths differently, and the mount goes by one reading",
@@ -50,15 +52,17 @@ static const struct cause_info table[CAUSES] = {
 				"proxy.server, which must be the same",
 	    [CAUSES_CADDY] = "`handle /api/*` matches one spelling; let the last `handle` refuse "
 			     "instead of passing on",
-	    [CAUSES_HAPROXY] = "run `http-request lua.apikeyd` without a path condition, or with "
-			       "`http-request normalize-uri` before it"}},
+	    [CAUSES_HAPROXY] = "run `http-request lua.apikeyd` without a condition on path or "
+			       "url (under HTTP/2 and in the absolute form a url begins "
+			       "with https://)"}},
     [CAUSE_OPEN_METHOD] = {"open_method", "the API is served without a key to this method",
 	{[CAUSES_NGINX] = "look for limit_except, or an `if ($request_method ...)` that answers",
 	    [CAUSES_APACHE] = "look for <Limit> or <LimitExcept> around Require: they exempt the "
 			      "other methods",
 	    [CAUSES_LIGHTTPD] = "look for $HTTP[\"request-method\"] around fastcgi.server",
 	    [CAUSES_CADDY] = "look for a `method` matcher of the gate's route",
-	    [CAUSES_HAPROXY] = "look for a METH_* condition behind `http-request lua.apikeyd`"}},
+	    [CAUSES_HAPROXY] = "look for a METH_* condition behind `http-request lua.apikeyd`, "
+			       "and for `http-request allow` before it"}},
     [CAUSE_OPEN_CREDENTIALS] = {"open_credentials",
 	"a key that does not exist, or ambiguous credentials, were let through: whoever answers "
 	"there does not ask apikeyd",
@@ -82,8 +86,8 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_APACHE] = "an ErrorDocument that answers 200",
 	    [CAUSES_LIGHTTPD] = "look for server.error-handler",
 	    [CAUSES_CADDY] = "look for handle_errors and `copy_response <status>`",
-	    [CAUSES_HAPROXY] = "look for http-errors and `http-response set-status`; the Lua "
-			       "action must reply with the gate's own status"}},
+	    [CAUSES_HAPROXY] = "look for http-errors and `http-response set-status`; "
+			       "lua.apikeyd_deny replies with the gate's own status"}},
     [CAUSE_STATUS_CHANGED] = {"status_changed",
 	"apikeyd's status does not reach the client, who is told the wrong thing to do",
 	{[CAUSES_NGINX] =
@@ -100,7 +104,8 @@ static const struct cause_info table[CAUSES] = {
 				"and server.errorfile-prefix",
 	    [CAUSES_CADDY] = "leave refusals to reverse_proxy itself; handle_response only for "
 			     "`@ok status 2xx`",
-	    [CAUSES_HAPROXY] = "the Lua action must reply with r.status, not `http-request deny`"}},
+	    [CAUSES_HAPROXY] = "lua.apikeyd_deny must reply with Apikey-Status (apikeyd.lua), "
+			       "not `http-request deny`"}},
     [CAUSE_BARE_REFUSAL] = {"bare_refusal",
 	"closed, but not with apikeyd's words: neither Apikey-Denied nor its JSON came along",
 	{[CAUSES_NGINX] = "`error_page 401 403 = @apikey_deny` is missing (protect.conf), or it "
@@ -109,21 +114,25 @@ static const struct cause_info table[CAUSES] = {
 			      "missing; or another authorizer refuses first",
 	    [CAUSES_LIGHTTPD] = "look for server.error-handler, or auth.require that refuses first",
 	    [CAUSES_CADDY] = "look for handle_errors, or basicauth that refuses first",
-	    [CAUSES_HAPROXY] = "the Lua action must pass the gate's headers and body on"}},
+	    [CAUSES_HAPROXY] =
+		"`http-request lua.apikeyd_deny unless apikeyd_admitted` is missing, "
+		"or another rule refuses first"}},
     [CAUSE_CONTENT_TYPE] = {"content_type",
 	"the JSON of a refusal does not say that it is application/problem+json",
 	{[CAUSES_NGINX] = "@apikey_deny lacks `default_type application/problem+json` (gate.conf)",
 	    [CAUSES_APACHE] = "mod_authnz_fcgi always says text/html: `Header always set "
 			      "Content-Type \"application/problem+json\" \"expr=-n "
 			      "resp('Apikey-Denied')\"` mends it",
-	    [CAUSES_HAPROXY] = "the Lua action must copy content-type to its reply"}},
+	    [CAUSES_HAPROXY] = "lua.apikeyd_deny must add Content-Type to its reply "
+			       "(apikeyd.lua)"}},
     [CAUSE_HEADERS_LOST] = {"headers_lost", "headers of the refusal do not reach the client",
 	{[CAUSES_NGINX] = "the add_header lines of @apikey_deny in gate.conf, each with `always`, "
 			  "and their auth_request_set lines in protect.conf",
 	    [CAUSES_APACHE] = "look for `Header unset` of them; mod_fcgid's ErrorDocument keeps "
 			      "those of the first call",
 	    [CAUSES_CADDY] = "look for `header -...` that removes them",
-	    [CAUSES_HAPROXY] = "the Lua action must copy every header but apikey-*"}},
+	    [CAUSES_HAPROXY] = "the list DENIAL in apikeyd.lua; look for `http-after-response "
+			       "del-header`"}},
     [CAUSE_DOUBLED] = {"doubled", "a header stands twice in one answer, and clients read either",
 	{[CAUSES_NGINX] = "two add_header lines of it; a 401's WWW-Authenticate is copied by "
 			  "nginx itself",
@@ -153,8 +162,8 @@ static const struct cause_info table[CAUSES] = {
 			      "ended somewhere else?",
 	    [CAUSES_CADDY] = "`env HTTPS on` or `env REQUEST_SCHEME {http.request.scheme}` in "
 			     "transport fastcgi",
-	    [CAUSES_HAPROXY] = "`set-param HTTPS on`, or X-Forwarded-Proto from the Lua action "
-			       "and its address in trusted_proxies",
+	    [CAUSES_HAPROXY] = "`set-param REQUEST_SCHEME %[req.fhdr(x-apikeyd-scheme)]` in the "
+			       "fcgi-app (or HTTPS), and `ssl` at the frontend's `bind`",
 	    [CAUSES_ANY] = "where TLS is ended by another machine: its address in "
 			   "trusted_proxies of apikeyd.conf, and X-Forwarded-Proto from it"}},
     [CAUSE_PLAIN_HTTP] = {"plain_http",
@@ -176,7 +185,8 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_APACHE] = "look for RemoteIPInternalProxy and RemoteIPTrustedProxy",
 	    [CAUSES_LIGHTTPD] = "look for extforward.forwarder",
 	    [CAUSES_CADDY] = "look for trusted_proxies",
-	    [CAUSES_HAPROXY] = "the Lua action must set X-Forwarded-For, not add to it"}},
+	    [CAUSES_HAPROXY] = "`set-param REMOTE_ADDR` from the action's own header "
+			       "(x-apikeyd-addr); look for `http-request set-src`"}},
     [CAUSE_BEARER_LOST] = {"bearer_lost",
 	"a key in `Authorization: Bearer` does not reach apikeyd; one in X-API-Key would",
 	{[CAUSES_NGINX] = "look for `fastcgi_param HTTP_AUTHORIZATION` or "
@@ -198,8 +208,8 @@ static const struct cause_info table[CAUSES] = {
 	{[CAUSES_NGINX] = "`fastcgi_param REQUEST_URI $request_uri` (apikeyd/params); "
 			  "$query_string is empty in a subrequest",
 	    [CAUSES_CADDY] = "`env APIKEYD_URI {http.request.orig_uri}` in transport fastcgi",
-	    [CAUSES_HAPROXY] = "`set-param APIKEYD_URI` from the header in which the Lua action "
-			       "hands on txn.f:pathq()",
+	    [CAUSES_HAPROXY] = "`set-param REQUEST_URI %[req.fhdr(x-apikeyd-uri)]` in the "
+			       "fcgi-app (hdr would cut it at a comma)",
 	    [CAUSES_ANY] = "or query_parameters in apikeyd.conf has none of the usual names"}},
     [CAUSE_QUERY_ALLOWED] = {"query_allowed", "keys in URLs are accepted: they end up in logs",
 	{[CAUSES_ANY] = "allow_query_keys = true in apikeyd.conf is meant for migrations"}},
@@ -221,8 +231,8 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_LIGHTTPD] = "404 is what lighttpd does when fastcgi.server has a \"docroot\" "
 				"for the authorizer: mod_proxy is then never run; leave it out",
 	    [CAUSES_CADDY] = "does the API in `handle_response @ok` answer at this URL?",
-	    [CAUSES_HAPROXY] = "503 is `http-request deny unless { var(txn.apikey_ok) -m bool }`: "
-			       "does the Lua action set it?",
+	    [CAUSES_HAPROXY] = "503 is a backend's `http-request deny` unless txn.apikeyd is "
+			       "admitted: does the way there lead through lua.apikeyd?",
 	    [CAUSES_ANY] = "give a URL that answers 2xx to a request with a key"}},
     [CAUSE_FORGED] = {"forged",
 	"identity headers that a client sends reach the API: anybody can be anybody",
@@ -237,8 +247,9 @@ static const struct cause_info table[CAUSES] = {
 				"and setenv.set-request-header every Apikey_*",
 	    [CAUSES_CADDY] = "`request_header -Apikey-*` and `request_header -Apikey_*` before "
 			     "the gate's reverse_proxy",
-	    [CAUSES_HAPROXY] = "`http-request del-header apikey- -m beg` and the same with "
-			       "`apikey_`, before lua.apikeyd"}},
+	    [CAUSES_HAPROXY] = "`http-request del-header apikey -m beg` before lua.apikeyd (it "
+			       "covers apikey- and apikey_), and `option "
+			       "http-restrict-req-hdr-names delete`"}},
     [CAUSE_STRIPPED] = {"stripped",
 	"`Connection: Apikey-Id` from a client takes the identity away on its way to the API",
 	{[CAUSES_APACHE] = "this is what mod_proxy does with hop-by-hop headers: `RequestHeader "
@@ -254,7 +265,7 @@ static const struct cause_info table[CAUSES] = {
 				"req_env[\"APIKEY_ID\"]",
 	    [CAUSES_CADDY] = "`request_header Apikey-Id {rp.header.Apikey-Id}` in "
 			     "handle_response",
-	    [CAUSES_HAPROXY] = "`http-request set-header Apikey-Id %[var(txn.apikey_id)]`"}},
+	    [CAUSES_HAPROXY] = "`http-request set-header Apikey-Id %[var(txn.apikeyd_id)]`"}},
     [CAUSE_KEY_PASSED_ON] = {"key_passed_on",
 	"the API gets the client's key, which it has no business with and may log",
 	{[CAUSES_NGINX] = "`proxy_set_header Authorization \"\"` and `X-Api-Key \"\"` "
@@ -270,7 +281,7 @@ static const struct cause_info table[CAUSES] = {
 	"the gate's inner face can be asked from outside: it tells who a key is",
 	{[CAUSES_NGINX] = "`internal;` in `location = /_apikeyd` (gate.conf)",
 	    [CAUSES_APACHE] = "let the render location answer through ErrorDocument only",
-	    [CAUSES_HAPROXY] = "bind the internal frontend to 127.0.0.1",
+	    [CAUSES_HAPROXY] = "bind the internal frontend to a unix socket with mode 600",
 	    [CAUSES_ANY] = "let nothing but the web server reach it"}},
     [CAUSE_GATE_LEAKS] = {"gate_leaks", "headers between the gate and the web server reach clients",
 	{[CAUSES_NGINX] = "APIKEYD_MODE must be what is mounted: auth_request for auth_request, "
@@ -281,8 +292,8 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_LIGHTTPD] = "the mode must be \"authorizer\": a responder's headers all reach "
 				"clients",
 	    [CAUSES_CADDY] = "`header { -Status -Apikey-* defer }`",
-	    [CAUSES_HAPROXY] = "the Lua action must leave out apikey-*, as must `http-response "
-			       "del-header apikey- -m beg`"}},
+	    [CAUSES_HAPROXY] = "lua.apikeyd_deny must leave out apikey-* but Apikey-Denied; "
+			       "`http-response del-header apikey -m beg`"}},
     [CAUSE_IDENTITY_LEAKS] = {"identity_leaks",
 	"answers tell clients whose key it is (owner, plan, scopes)",
 	{[CAUSES_NGINX] = "add_header of $apikey_owner and the like; or the API sends them back: "
@@ -290,7 +301,7 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_APACHE] = "`Header always unset Apikey-Owner` and so on (mod_fcgid passes "
 			      "them on)",
 	    [CAUSES_CADDY] = "`header { -Apikey-* defer }`",
-	    [CAUSES_HAPROXY] = "`http-response del-header apikey- -m beg`",
+	    [CAUSES_HAPROXY] = "`http-response del-header apikey -m beg`",
 	    [CAUSES_ANY] = "or the API itself sends them back"}},
     [CAUSE_RATELIMIT_LOST] = {"ratelimit_lost",
 	"clients of an admitted request are not told what is left of their limits",
@@ -301,7 +312,8 @@ static const struct cause_info table[CAUSES] = {
 				"magnet.attract-response-start-to must set RateLimit from "
 				"req_env[\"APIKEY_RATELIMIT\"]",
 	    [CAUSES_CADDY] = "`header RateLimit {rp.header.Ratelimit}` in handle_response",
-	    [CAUSES_HAPROXY] = "`http-response set-header RateLimit %[var(txn.apikey_rl)]`"}},
+	    [CAUSES_HAPROXY] = "`http-after-response set-header RateLimit "
+			       "%[var(txn.apikeyd_limit)]`"}},
     [CAUSE_RATELIMIT_WRONG] = {"ratelimit_wrong", "what is told of the limits is not readable",
 	{[CAUSES_CADDY] = "placeholders must be spelled as Go does: {rp.header.Ratelimit}; "
 			  "{rp.header.RateLimit} comes out as it stands",

@@ -145,7 +145,7 @@ WRONG = {
     "HAProxy: no pass-header": (wrong.HaproxyMinimal, [("pass-header Authorization", "")], {"unknown-key": "bearer_lost"}, "pass-header"),
     "Caddy: no X-API-Key": (wrong.CaddyMinimal, [("method GET", "method GET\n\t\t\theader_up -X-Api-Key")], {"junk-key": "header_lost"}, "X-API-Key"),
     "HAProxy: no query": (wrong.HaproxyMinimal, [("set-param REQUEST_URI %[req.fhdr(x-doctor-uri)]", "set-param REQUEST_URI /api/x")],
-                          {"key-in-url": "uri_lost"}, "APIKEYD_URI"),
+                          {"key-in-url": "uri_lost"}, "REQUEST_URI"),
     # Identity.
     "Apache: Apikey_Id": (wrong.ApacheMinimal, [("RequestHeader unset Apikey_Owner", "")], {"forged-underscores": "forged"}, "Apikey_Id"),
     "Apache: Connection": (wrong.ApacheMinimal, [("RequestHeader edit* Connection", "#")], {"connection-strip": "stripped"}, "edit* Connection"),

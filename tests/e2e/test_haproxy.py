@@ -11,6 +11,7 @@ import subprocess
 import threading
 
 import pytest
+import test_doctor
 
 from harness.daemon import wait_until
 from harness.haproxy import HAProxy
@@ -71,6 +72,33 @@ def test_the_guide_quotes_the_file(site):
     for line in ("http-request deny deny_status 503 unless { var(txn.apikeyd) -m str admitted }", "http-request del-header apikey -m beg",
                  "option http-restrict-req-hdr-names delete"):
         assert line in guide and line in (site.mount.conf / CFG).read_text()
+
+
+DOCTOR = {
+    "a door for errors": ([(LUA, '    local headers = question(txn)\n', '    error("broken")\n')], {"no-key": "open", "unknown-key": "open"}, "apikeyd_admitted"),
+    "a rule before the gate": ([], {"no-key": "open"}, "lua.apikeyd"),
+    "lua.apikeyd_deny": ([(CFG, "http-request lua.apikeyd_deny unless apikeyd_admitted", "")], {"no-key": "gate_down"}, "apikeyd"),
+    "del-header": ([(CFG, "http-request del-header apikey -m beg", "")], {"forged-dashes": "forged"}, "del-header apikey"),
+    "the key": ([(CFG, "http-request del-header Authorization", "")], {"key-hidden": "key_passed_on"}, "Authorization"),
+    "pass-header": ([(CFG, "pass-header Authorization ", "#")], {"key": "bearer_lost"}, "pass-header"),
+    "the scheme": ([(CFG, "set-param REQUEST_SCHEME", "#")], {"no-key": "https_unseen"}, "REQUEST_SCHEME"),
+    "the URL": ([(CFG, "set-param REQUEST_URI", "#")], {"key-in-url": "uri_lost"}, "REQUEST_URI"),
+    "the address": ([(CFG, "set-param REMOTE_ADDR        %[req.fhdr(x-apikeyd-addr)]", "set-param REMOTE_ADDR %[req.fhdr(x-forwarded-for)]")], {"address": "address_believed"}, "REMOTE_ADDR"),
+    "identity": ([(CFG, "http-request set-header Apikey-Id ", "#")], {"identity": "identity_lost"}, "Apikey-Id"),
+    "RateLimit": ([(CFG, "http-after-response set-header RateLimit   ", "#")], {"limits": "ratelimit_lost"}, "RateLimit"),
+}
+
+
+@pytest.mark.parametrize("case", DOCTOR)
+def test_doctor_names_the_line(site, case):
+    """The shipped files with one thing wrong: doctor says what it is and where to look."""
+    edits, expected, word = DOCTOR[case]
+    doors = [first_door(site), SECOND_DOOR] if "open" in expected.values() else []
+    with variant(site, *edits, *doors, extra="http-request allow" if case == "a rule before the gate" else ""):
+        code, lines, _ = test_doctor.examine(site, "--limits", "--server", "haproxy")
+    got = test_doctor.failures(lines)
+    assert code == 1 and expected.items() <= got.items(), got
+    assert any(word in text for text in lines[next(iter(expected))]["look"].values()), lines
 
 
 # ---- actions that fail ----
