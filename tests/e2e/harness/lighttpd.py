@@ -24,7 +24,6 @@ class LighttpdAuthorizer(Mount):
     ]
 
     def configure(self):
-        (self.dir / "pair.pem").write_bytes((self.dir / "key.pem").read_bytes() + self.cert.read_bytes())
         for old, new in {
             "/etc/lighttpd/apikeyd": str(self.conf),
             "/run/apikeyd/fcgi.sock": str(self.address),
