@@ -21,18 +21,19 @@ static const struct cause_info table[CAUSES] = {
 			  "do instead of a key",
 	    [CAUSES_APACHE] =
 		"this is what Apache does with `Require all granted` beside the authorizer "
-		"(AuthnzFcgiCheckAuthnProvider or FcgidAuthorizer): apikeyd is never called; "
-		"let `Require valid-user` be the only Require, here and in what is inherited, or "
-		"use FcgidAccessChecker",
+		"(AuthnzFcgiCheckAuthnProvider or FcgidAuthorizer): one Require that holds is "
+		"enough, and apikeyd is never called. Include apikeyd/protect.conf in the "
+		"<Location>: it has `Require valid-user` and `AuthMerging And` in an <If>, which "
+		"comes last; or fcgid-protect.conf, whose FcgidAccessChecker runs whatever Require "
+		"says",
 	    [CAUSES_LIGHTTPD] =
 		"this is what lighttpd does when mod_proxy stands before mod_fastcgi in "
-		"server.modules: the API answers before the authorizer is asked; list "
-		"mod_fastcgi first, and check that fastcgi.server has this path with \"mode\" => "
-		"\"authorizer\"",
-	    [CAUSES_CADDY] =
-		"reverse_proxy to the API must stand inside `handle_response @ok` of the gate's "
-		"reverse_proxy (or behind forward_auth); in a `route` block the order is as "
-		"written",
+		"server.modules: the API answers before the authorizer is asked. List mod_fastcgi "
+		"first, and serve the API inside of the block that needs Apikeyd-Admitted, as "
+		"lighttpd.conf has it; is the path in apikeyd_paths?",
+	    [CAUSES_CADDY] = "the API's reverse_proxy must stand inside of `handle_response "
+			     "@admitted` of the gate's (Caddyfile, apikeyd.caddy): beside it Caddy "
+			     "sorts directives, and in a `route` it runs whatever is written first",
 	    [CAUSES_HAPROXY] =
 		"the frontend lacks `http-request lua.apikeyd`, or the `http-request return status "
 		"503 ... unless apikeyd_admitted` behind it: an action that fails lets a request "
@@ -47,14 +48,16 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_APACHE] =
 		"mount on <Location \"/\"> and open what is public; AllowEncodedSlashes "
 		"Off; MergeSlashes On",
-	    [CAUSES_LIGHTTPD] = "server.http-parseopts must keep url-normalize and "
-				"url-path-dotseg-remove; compare the paths of fastcgi.server and "
-				"proxy.server, which must be the same",
-	    [CAUSES_CADDY] = "`handle /api/*` matches one spelling; let the last `handle` refuse "
-			     "instead of passing on",
+	    [CAUSES_LIGHTTPD] =
+		"server.http-parseopts of gate.conf must stay as they are, and the API be served "
+		"inside of the block that needs Apikeyd-Admitted, which no other spelling leads to",
+	    [CAUSES_CADDY] = "`handle /api/*` matches one spelling: let the last `handle` refuse "
+			     "(respond 404) instead of passing on",
 	    [CAUSES_HAPROXY] = "run `http-request lua.apikeyd` without a condition on path or "
 			       "url (under HTTP/2 and in the absolute form a url begins "
-			       "with https://)"}},
+			       "with https://)",
+	    [CAUSES_ANY] = "what is served there may be another page of this server's and do no "
+			   "harm: curl --path-as-is shows it"}},
     [CAUSE_OPEN_METHOD] = {"open_method", "the API is served without a key to this method",
 	{[CAUSES_NGINX] = "look for limit_except, or an `if ($request_method ...)` that answers",
 	    [CAUSES_APACHE] = "look for <Limit> or <LimitExcept> around Require: they exempt the "
@@ -62,7 +65,9 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_LIGHTTPD] = "look for $HTTP[\"request-method\"] around fastcgi.server",
 	    [CAUSES_CADDY] = "look for a `method` matcher of the gate's route",
 	    [CAUSES_HAPROXY] = "look for a METH_* condition behind `http-request lua.apikeyd`, "
-			       "and for `http-request allow` before it"}},
+			       "and for `http-request allow` before it",
+	    [CAUSES_ANY] = "where the web server answers OPTIONS (a CORS preflight) itself, on "
+			   "purpose, that does no harm"}},
     [CAUSE_OPEN_CREDENTIALS] = {"open_credentials",
 	"a key that does not exist, or ambiguous credentials, were let through: whoever answers "
 	"there does not ask apikeyd",
@@ -96,22 +101,22 @@ static const struct cause_info table[CAUSES] = {
 		"$apikey_status, and @apikey_deny `return` each status (gate.conf, `if "
 		"($apikey_status = 429) { return 429 $apikey_problem; }`)",
 	    [CAUSES_APACHE] =
-		"mod_fcgid makes 401 of every refusal (and of 204): answer it with `ErrorDocument "
-		"401` and APIKEYD_RENDER, or use mod_authnz_fcgi with "
-		"AuthnzFcgiCheckAuthnProvider; "
-		"AuthBasicProvider loses the status too",
+		"mod_fcgid makes 401 of every refusal (and of 204): fcgid-protect.conf has "
+		"`ErrorDocument 401 /_apikeyd/deny`, which renders it again; mod_authnz_fcgi "
+		"passes it on with AuthnzFcgiCheckAuthnProvider (protect.conf), and loses it with "
+		"AuthBasicProvider",
 	    [CAUSES_LIGHTTPD] = "lighttpd passes it on by itself: look for server.error-handler "
 				"and server.errorfile-prefix",
-	    [CAUSES_CADDY] = "leave refusals to reverse_proxy itself; handle_response only for "
-			     "`@ok status 2xx`",
+	    [CAUSES_CADDY] =
+		"leave refusals to reverse_proxy itself: handle_response is for @admitted alone",
 	    [CAUSES_HAPROXY] = "lua.apikeyd_deny must reply with Apikey-Status (apikeyd.lua), "
 			       "not `http-request deny`"}},
     [CAUSE_BARE_REFUSAL] = {"bare_refusal",
 	"closed, but not with apikeyd's words: neither Apikey-Denied nor its JSON came along",
 	{[CAUSES_NGINX] = "`error_page 401 403 = @apikey_deny` is missing (protect.conf), or it "
 			  "is not apikeyd that refuses",
-	    [CAUSES_APACHE] = "mod_fcgid: `ErrorDocument 401` to the gate's render location is "
-			      "missing; or another authorizer refuses first",
+	    [CAUSES_APACHE] = "mod_fcgid: `ErrorDocument 401 /_apikeyd/deny` is missing "
+			      "(fcgid-protect.conf); or another authorizer refuses first",
 	    [CAUSES_LIGHTTPD] = "look for server.error-handler, or auth.require that refuses first",
 	    [CAUSES_CADDY] = "look for handle_errors, or basicauth that refuses first",
 	    [CAUSES_HAPROXY] =
@@ -122,7 +127,7 @@ static const struct cause_info table[CAUSES] = {
 	{[CAUSES_NGINX] = "@apikey_deny lacks `default_type application/problem+json` (gate.conf)",
 	    [CAUSES_APACHE] = "mod_authnz_fcgi always says text/html: `Header always set "
 			      "Content-Type \"application/problem+json\" \"expr=-n "
-			      "resp('Apikey-Denied')\"` mends it",
+			      "resp('Apikey-Denied') ...\"` in protect.conf mends it",
 	    [CAUSES_HAPROXY] = "lua.apikeyd_deny must add Content-Type to its reply "
 			       "(apikeyd.lua)"}},
     [CAUSE_HEADERS_LOST] = {"headers_lost", "headers of the refusal do not reach the client",
@@ -160,12 +165,14 @@ static const struct cause_info table[CAUSES] = {
 			  "(apikeyd/params)",
 	    [CAUSES_APACHE] = "the parameters HTTPS and REQUEST_SCHEME come from mod_ssl: is TLS "
 			      "ended somewhere else?",
-	    [CAUSES_CADDY] = "`env HTTPS on` or `env REQUEST_SCHEME {http.request.scheme}` in "
-			     "transport fastcgi",
+	    [CAUSES_CADDY] = "transport fastcgi says it by itself where Caddy ends TLS; elsewhere "
+			     "`env HTTPS on` or trusted_proxies",
 	    [CAUSES_HAPROXY] = "`set-param REQUEST_SCHEME %[req.fhdr(x-apikeyd-scheme)]` in the "
 			       "fcgi-app (or HTTPS), and `ssl` at the frontend's `bind`",
 	    [CAUSES_ANY] = "where TLS is ended by another machine: its address in "
-			   "trusted_proxies of apikeyd.conf, and X-Forwarded-Proto from it"}},
+			   "trusted_proxies of apikeyd.conf, and X-Forwarded-Proto from it",
+	    [CAUSES_LIGHTTPD] = "REQUEST_SCHEME says it where lighttpd ends TLS; elsewhere "
+				"mod_extforward with a trusted forwarder"}},
     [CAUSE_PLAIN_HTTP] = {"plain_http",
 	"the API answers over plain HTTP, where keys travel for all to read",
 	{[CAUSES_ANY] = "require_https in apikeyd.conf must be true, and what listens on plain "
@@ -207,7 +214,8 @@ static const struct cause_info table[CAUSES] = {
 	"apikeyd does not see the query string, so keys in URLs are not noticed",
 	{[CAUSES_NGINX] = "`fastcgi_param REQUEST_URI $request_uri` (apikeyd/params); "
 			  "$query_string is empty in a subrequest",
-	    [CAUSES_CADDY] = "`env APIKEYD_URI {http.request.orig_uri}` in transport fastcgi",
+	    [CAUSES_CADDY] = "REQUEST_URI is what the client asked for unless an `env` changes it: "
+			     "look for `env REQUEST_URI` and `env QUERY_STRING`",
 	    [CAUSES_HAPROXY] = "`set-param REQUEST_URI %[req.fhdr(x-apikeyd-uri)]` in the "
 			       "fcgi-app (hdr would cut it at a comma)",
 	    [CAUSES_ANY] = "or query_parameters in apikeyd.conf has none of the usual names"}},
@@ -226,11 +234,12 @@ static const struct cause_info table[CAUSES] = {
     [CAUSE_ADMITTED_IN_VAIN] = {"admitted_in_vain",
 	"a valid key is not refused, and still gets no success",
 	{[CAUSES_NGINX] = "does the API behind proxy_pass answer at this URL?",
-	    [CAUSES_APACHE] = "500 is what mod_authnz_fcgi does without `UserExpr "
-			      "\"%{reqenv:APIKEY_ID}\"` (or RequireBasicAuth On)",
+	    [CAUSES_APACHE] =
+		"500 is what mod_authnz_fcgi does without `UserExpr \"%{reqenv:APIKEY_ID}\"` "
+		"(protect.conf), or with `RequireBasicAuth On`",
 	    [CAUSES_LIGHTTPD] = "404 is what lighttpd does when fastcgi.server has a \"docroot\" "
 				"for the authorizer: mod_proxy is then never run; leave it out",
-	    [CAUSES_CADDY] = "does the API in `handle_response @ok` answer at this URL?",
+	    [CAUSES_CADDY] = "does the API in `handle_response @admitted` answer at this URL?",
 	    [CAUSES_HAPROXY] = "503 is a backend's `http-request deny` unless txn.apikeyd is "
 			       "admitted: does the way there lead through lua.apikeyd?",
 	    [CAUSES_ANY] = "give a URL that answers 2xx to a request with a key"}},
@@ -241,40 +250,62 @@ static const struct cause_info table[CAUSES] = {
 		"also where they are empty; a location with proxy_set_header lines of its "
 		"own inherits none; underscores_in_headers off",
 	    [CAUSES_APACHE] = "`RequestHeader set Apikey-Id \"expr=%{reqenv:APIKEY_ID}\"` for "
-			      "each, and `RequestHeader unset Apikey_Id` for each with '_': "
-			      "Apache proxies both spellings side by side",
-	    [CAUSES_LIGHTTPD] = "the Lua of magnet.attract-raw-url-to must empty every Apikey-*, "
-				"and setenv.set-request-header every Apikey_*",
-	    [CAUSES_CADDY] = "`request_header -Apikey-*` and `request_header -Apikey_*` before "
-			     "the gate's reverse_proxy",
+			      "each, and `RequestHeader unset` of each, also as Apikey_Id: Apache "
+			      "proxies both spellings side by side (backend.conf)",
+	    [CAUSES_LIGHTTPD] = "the Lua of magnet.attract-raw-url-to (request.lua) must remove "
+				"everything that begins with apikey, whatever stands for the dash",
+	    [CAUSES_CADDY] = "`request_header -Apikey*` (in apikeyd_site of apikeyd.caddy) takes "
+			     "Apikey-Id and Apikey_Id alike; `-Apikey-*` leaves Apikey_Id",
 	    [CAUSES_HAPROXY] = "`http-request del-header apikey -m beg` before lua.apikeyd (it "
 			       "covers apikey- and apikey_), and `option "
 			       "http-restrict-req-hdr-names delete`"}},
+    [CAUSE_KEY_SPELLING] = {"key_spelling",
+	"the API gets what looks like a key of the client's under a name that it may take for "
+	"X-API-Key, and that apikeyd never saw",
+	{[CAUSES_NGINX] = "underscores_in_headers off, in the default server of the address too",
+	    [CAUSES_APACHE] = "`RequestHeader unset X_Api_Key` and so on (backend.conf)",
+	    [CAUSES_LIGHTTPD] = "request.lua must remove them: lighttpd hands X_Api_Key to apikeyd "
+				"as X-Api-Key",
+	    [CAUSES_CADDY] =
+		"`request_header -X_Api_Key` and so on (apikeyd_site of apikeyd.caddy)",
+	    [CAUSES_HAPROXY] = "`option http-restrict-req-hdr-names delete`"}},
+    [CAUSE_UPGRADE] = {"upgrade",
+	"clients may ask the API for any other protocol: a connection that is no longer HTTP/1.1 "
+	"carries requests that nobody decides",
+	{[CAUSES_NGINX] = "pass Upgrade for `websocket` alone (a map), as the examples do",
+	    [CAUSES_APACHE] = "ProxyPass with `upgrade=websocket`, never `upgrade=ANY`",
+	    [CAUSES_LIGHTTPD] = "request.lua must remove any Upgrade but to websocket",
+	    [CAUSES_CADDY] = "`request_header -Upgrade` but for websocket (apikeyd_site of "
+			     "apikeyd.caddy)",
+	    [CAUSES_HAPROXY] = "`http-request del-header Upgrade`, set again for websocket alone"}},
     [CAUSE_STRIPPED] = {"stripped",
 	"`Connection: Apikey-Id` from a client takes the identity away on its way to the API",
 	{[CAUSES_APACHE] = "this is what mod_proxy does with hop-by-hop headers: `RequestHeader "
-			   "edit* Connection \"(?i)apikey[-_][-_a-z]*\" \"x\"`",
-	    [CAUSES_CADDY] = "`request_header Connection \"(?i)apikey[-_][-_a-z]*\" \"x\"`",
-	    [CAUSES_ANY] = "remove Connection from requests before they are proxied"}},
+			   "edit* Connection \"(?i)apikey[^,\\s]*\" \"x\"` (backend.conf)",
+	    [CAUSES_CADDY] =
+		"this is what reverse_proxy does with hop-by-hop headers: `request_header "
+		"-Connection` but for WebSockets (apikeyd_site of apikeyd.caddy)",
+	    [CAUSES_ANY] = "remove Connection from requests before they are proxied",
+	    [CAUSES_HAPROXY] = "`http-request del-header Connection` (haproxy.cfg)"}},
     [CAUSE_IDENTITY_LOST] = {"identity_lost", "the API is not told whose key it is",
 	{[CAUSES_NGINX] = "`proxy_set_header Apikey-Id $apikey_id` and so on (identity.conf): a "
 			  "location with proxy_set_header lines of its own inherits none",
 	    [CAUSES_APACHE] = "`RequestHeader set Apikey-Id \"expr=%{reqenv:APIKEY_ID}\"` and so "
-			      "on",
-	    [CAUSES_LIGHTTPD] = "the Lua of magnet.attract-raw-url-to must set Apikey-Id from "
-				"req_env[\"APIKEY_ID\"]",
-	    [CAUSES_CADDY] = "`request_header Apikey-Id {rp.header.Apikey-Id}` in "
-			     "handle_response",
+			      "on (backend.conf)",
+	    [CAUSES_LIGHTTPD] = "the Lua of magnet.attract-raw-url-to (request.lua) must set "
+				"Apikey-Id from req_env[\"APIKEY_ID\"]",
+	    [CAUSES_CADDY] = "`import apikeyd_admitted` first in handle_response: it sets "
+			     "Apikey-Id from {http.reverse_proxy.header.Apikey-Id}",
 	    [CAUSES_HAPROXY] = "`http-request set-header Apikey-Id %[var(txn.apikeyd_id)]`"}},
     [CAUSE_KEY_PASSED_ON] = {"key_passed_on",
 	"the API gets the client's key, which it has no business with and may log",
 	{[CAUSES_NGINX] = "`proxy_set_header Authorization \"\"` and `X-Api-Key \"\"` "
 			  "(identity.conf)",
-	    [CAUSES_APACHE] = "`RequestHeader unset Authorization` and `unset X-Api-Key`",
-	    [CAUSES_LIGHTTPD] = "empty both in the Lua that sets the identity, when req_env has "
-				"APIKEY_ID",
-	    [CAUSES_CADDY] = "`header_up -Authorization` and `-X-Api-Key` of the API's "
-			     "reverse_proxy",
+	    [CAUSES_APACHE] = "`RequestHeader unset Authorization` and of X-Api-Key (backend.conf)",
+	    [CAUSES_LIGHTTPD] =
+		"request.lua must remove Authorization and X-Api-Key once req_env has APIKEY_ID",
+	    [CAUSES_CADDY] = "`request_header -Authorization` and `-X-Api-Key` in apikeyd_admitted "
+			     "(apikeyd.caddy)",
 	    [CAUSES_HAPROXY] = "`http-request del-header Authorization` and `X-API-Key` behind "
 			       "lua.apikeyd"}},
     [CAUSE_INTERNAL_OPEN] = {"internal_open",
@@ -288,10 +319,11 @@ static const struct cause_info table[CAUSES] = {
 			  "accel for a gate that is passed to; proxy_hide_header "
 			  "X-Accel-Redirect",
 	    [CAUSES_APACHE] = "mod_fcgid passes everything on: `Header always unset "
-			      "Variable-APIKEY_ID` and so on for each",
+			      "Variable-APIKEY_ID` and so on for each (fcgid-protect.conf)",
 	    [CAUSES_LIGHTTPD] = "the mode must be \"authorizer\": a responder's headers all reach "
 				"clients",
-	    [CAUSES_CADDY] = "`header { -Status -Apikey-* defer }`",
+	    [CAUSES_CADDY] = "`header_down -Status` and `header_down -X-Accel-Redirect` of the "
+			     "gate's reverse_proxy (apikeyd_ask of apikeyd.caddy)",
 	    [CAUSES_HAPROXY] = "lua.apikeyd_deny must leave out apikey-* but Apikey-Denied; "
 			       "`http-response del-header apikey -m beg`"}},
     [CAUSE_IDENTITY_LEAKS] = {"identity_leaks",
@@ -300,7 +332,7 @@ static const struct cause_info table[CAUSES] = {
 			  "proxy_hide_header",
 	    [CAUSES_APACHE] = "`Header always unset Apikey-Owner` and so on (mod_fcgid passes "
 			      "them on)",
-	    [CAUSES_CADDY] = "`header { -Apikey-* defer }`",
+	    [CAUSES_CADDY] = "look for `header Apikey-...` and `copy_response_headers`",
 	    [CAUSES_HAPROXY] = "`http-response del-header apikey -m beg`",
 	    [CAUSES_ANY] = "or the API itself sends them back"}},
     [CAUSE_RATELIMIT_LOST] = {"ratelimit_lost",
@@ -309,14 +341,17 @@ static const struct cause_info table[CAUSES] = {
 			  "location with add_header lines of its own inherits none",
 	    [CAUSES_APACHE] = "Apache passes them on by itself: look for `Header unset RateLimit`",
 	    [CAUSES_LIGHTTPD] = "lighttpd drops the authorizer's headers: the Lua of "
-				"magnet.attract-response-start-to must set RateLimit from "
-				"req_env[\"APIKEY_RATELIMIT\"]",
-	    [CAUSES_CADDY] = "`header RateLimit {rp.header.Ratelimit}` in handle_response",
+				"magnet.attract-response-start-to (response.lua) must set "
+				"RateLimit from req_env[\"APIKEY_RATELIMIT\"]",
+	    [CAUSES_CADDY] = "`import apikeyd_admitted` first in handle_response: it sets "
+			     "RateLimit from {http.reverse_proxy.header.Ratelimit}",
 	    [CAUSES_HAPROXY] = "`http-after-response set-header RateLimit "
 			       "%[var(txn.apikeyd_limit)]`"}},
     [CAUSE_RATELIMIT_WRONG] = {"ratelimit_wrong", "what is told of the limits is not readable",
-	{[CAUSES_CADDY] = "placeholders must be spelled as Go does: {rp.header.Ratelimit}; "
-			  "{rp.header.RateLimit} comes out as it stands",
+	{[CAUSES_CADDY] =
+		"placeholders are spelled as Go does, {http.reverse_proxy.header.Ratelimit}, or "
+		"come out as they stand; so do those of a key without limits, unless they are set "
+		"on a condition (apikeyd_admitted of apikeyd.caddy)",
 	    [CAUSES_APACHE] = "\"(null)\" is %{...}e of a variable that is not set: use "
 			      "\"expr=%{reqenv:...}\""}},
     [CAUSE_NOT_LIMITED] = {"not_limited", "more was admitted than the plan allows",

@@ -79,14 +79,14 @@ doctor_run_forged(
 	(void)snprintf(echo, sizeof(echo), "%sz", d->mark);
 	d->echoes |= answer_holds(d->now, echo);
 	if (forged_name(d, p, name) != NULL)
-		judge_fail(j, CAUSE_FORGED, "the API got the client's %s", name);
+		judge_fail(j, p->open, "the API got the client's %s", name);
 	else if (d->now->status == 400)
 		judge_pass(j, "400: such a request is refused");
 	else if (d->now->status != d->success->status)
 		judge_fail(j, CAUSE_ADMITTED_IN_VAIN, "%d instead of %d", d->now->status,
 		    d->success->status);
 	else if (answer_holds(d->now, echo))
-		judge_pass(j, "the API shows the headers that it gets, and none of them is forged");
+		judge_pass(j, "the API shows the headers that it gets, and none of these");
 	else
 		judge_skip(j, "%s", not_seen);
 	return 0;

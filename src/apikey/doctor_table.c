@@ -16,7 +16,8 @@
 
 #define IDENTITY                                                                                   \
 	"Apikey-Id: {mark}a\nApikey-Owner: {mark}b\nApikey-Plan: {mark}c\n"                        \
-	"Apikey-Scopes: {mark}d\nApikey-Meta: {mark}e\n"
+	"Apikey-Scopes: {mark}d\nApikey-Meta: {mark}e\nApikey-Status: {mark}o\n"                   \
+	"Apikey-Problem: {mark}p\nApikey-Denied: {mark}q\n"
 #define IDENTITY_UNDERSCORES                                                                       \
 	"Apikey_Id: {mark}f\nApikey_Owner: {mark}g\nApikey_Plan: {mark}h\n"                        \
 	"Apikey_Scopes: {mark}i\nApikey_Meta: {mark}j\n"
@@ -169,17 +170,35 @@ static const struct doctor_probe table[] = {
 	.about = "a valid key and forged Apikey-Id and so on: the API never sees them",
 	.needs = DOCTOR_NEEDS_KEY,
 	.run = doctor_run_forged,
-	.shape = {.bearer = DOCTOR_REAL, .lines = IDENTITY "X-Doctor-Echo: {mark}z\n"}},
+	.shape = {.bearer = DOCTOR_REAL, .lines = IDENTITY "X-Doctor-Echo: {mark}z\n"},
+	.open = CAUSE_FORGED},
     {.name = "forged-underscores",
 	.about = "the same with Apikey_Id and so on",
 	.needs = DOCTOR_NEEDS_KEY,
 	.run = doctor_run_forged,
-	.shape = {.bearer = DOCTOR_REAL, .lines = IDENTITY_UNDERSCORES "X-Doctor-Echo: {mark}z\n"}},
+	.shape = {.bearer = DOCTOR_REAL, .lines = IDENTITY_UNDERSCORES "X-Doctor-Echo: {mark}z\n"},
+	.open = CAUSE_FORGED},
     {.name = "forged-mixed",
 	.about = "the same in other cases, and twice",
 	.needs = DOCTOR_NEEDS_KEY,
 	.run = doctor_run_forged,
-	.shape = {.bearer = DOCTOR_REAL, .lines = IDENTITY_MIXED "X-Doctor-Echo: {mark}z\n"}},
+	.shape = {.bearer = DOCTOR_REAL, .lines = IDENTITY_MIXED "X-Doctor-Echo: {mark}z\n"},
+	.open = CAUSE_FORGED},
+    {.name = "key-spellings",
+	.about = "a valid key and X_Api_Key and so on: the API never sees them",
+	.needs = DOCTOR_NEEDS_KEY,
+	.run = doctor_run_forged,
+	.shape = {.bearer = DOCTOR_REAL,
+	    .lines = "X_Api_Key: {mark}r\nX-Api_Key: {mark}s\nX_Api-Key: {mark}t\n"
+		     "X-Doctor-Echo: {mark}z\n"},
+	.open = CAUSE_KEY_SPELLING},
+    {.name = "upgrade",
+	.about = "a valid key and an Upgrade to nothing known: the API never sees it",
+	.needs = DOCTOR_NEEDS_KEY,
+	.run = doctor_run_forged,
+	.shape = {.bearer = DOCTOR_REAL,
+	    .lines = "Connection: Upgrade\nUpgrade: {mark}u\nX-Doctor-Echo: {mark}z\n"},
+	.open = CAUSE_UPGRADE},
     {.name = "identity",
 	.about = "the API gets the key's id",
 	.needs = DOCTOR_NEEDS_TEMPORARY,

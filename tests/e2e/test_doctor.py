@@ -155,7 +155,11 @@ WRONG = {
                                       {"forged-dashes": "forged", "forged-underscores": "forged", "identity": "identity_lost"}, "Lua"),
     "Caddy: Apikey_Id": (wrong.CaddyMinimal, [("request_header -Apikey_*", "")], {"forged-underscores": "forged"}, "Apikey_"),
     "Caddy: Connection": (wrong.CaddyMinimal, [('request_header Connection "(?i)apikey[-_][-_a-z]*" "x"', "")], {"connection-strip": "stripped"}, "Connection"),
-    "HAProxy: apikey_id": (wrong.HaproxyMinimal, [("http-request del-header apikey_ -m beg", "")], {"forged-underscores": "forged"}, "apikey_"),
+    "HAProxy: apikey_id": (wrong.HaproxyMinimal, [("http-request del-header apikey_ -m beg", ""), ("option http-restrict-req-hdr-names delete", "")], {"forged-underscores": "forged"}, "apikey_"),
+    "Apache: X_Api_Key": (wrong.ApacheMinimal, [("RequestHeader unset X_Api_Key", "")], {"key-spellings": "key_spelling"}, "X_Api_Key"),
+    "HAProxy: X_Api_Key": (wrong.HaproxyMinimal, [("option http-restrict-req-hdr-names delete", "")], {"key-spellings": "key_spelling"}, "http-restrict"),
+    "HAProxy: Upgrade": (wrong.HaproxyMinimal, [("http-request del-header Upgrade", "")], {"upgrade": "upgrade"}, "Upgrade"),
+    "Apache: Apikey-Status": (wrong.ApacheMinimal, [("RequestHeader unset Apikey-Status", "")], {"forged-dashes": "forged"}, "RequestHeader"),
     # What clients see.
     "Caddy: Status": (wrong.CaddyMinimal, [("\t\t\t-Status\n", "")], {"gate-headers": "gate_leaks"}, "-Status"),
     "Caddy: identity": (wrong.CaddyMinimal, [("\t\t\t\theader RateLimit {rp.header.Ratelimit}",
@@ -536,3 +540,11 @@ def test_for_people(site):
     with tempfile.TemporaryDirectory() as path, Place(pathlib.Path(path), lambda head: reply(200, b"x")) as place:
         done = site.daemon.tool("doctor", place.url(), "--cacert", place.cert, "--no-key", "--server", "lighttpd", check=1)
     assert done.stdout.count("server.modules") == 1 and "Require all granted" not in done.stdout and "like no-key" in done.stdout
+
+
+def test_proxies_of_the_environment_are_not_asked(shared, directory):
+    """They would see the key, or answer for the server."""
+    with Place(directory, lambda head: reply(200, b"proxy"), tls=False) as proxy, Place(directory, lambda head: reply(401)) as place:
+        env = {name: f"http://localhost:{proxy.port}" for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")}
+        done = shared.tool("doctor", place.url(), "--no-key", "--cacert", place.cert, env=env)
+    assert done.returncode == 1 and place.heads and proxy.heads == []

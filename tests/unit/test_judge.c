@@ -633,6 +633,8 @@ tables_are_whole(void **state)
 			assert_true(p->needs & (DOCTOR_NEEDS_KEY | DOCTOR_NEEDS_TEMPORARY));
 		}
 		assert_int_not_equal(p->shape.query, DOCTOR_REAL);
+		if (p->run == doctor_run_forged)
+			assert_int_not_equal(p->open, CAUSE_NONE);
 		/* Whatever could change something at an API that takes it from anybody. */
 		if (p->shape.body != NULL)
 			assert_true(p->needs & DOCTOR_NEEDS_CLOSED);

@@ -110,6 +110,12 @@ class ApacheMinimal(Minimal):
         RequestHeader unset Apikey_Scopes
         RequestHeader unset Apikey_Meta
         RequestHeader edit* Connection "(?i)apikey[-_][-_a-z]*" "x"
+        RequestHeader unset Apikey-Status
+        RequestHeader unset Apikey-Problem
+        RequestHeader unset Apikey-Denied
+        RequestHeader unset X_Api_Key
+        RequestHeader unset X_Api-Key
+        RequestHeader unset X-Api_Key
         RequestHeader unset X-Api-Key
         RequestHeader unset Authorization
         Header always set Content-Type "application/problem+json" "expr=-n resp('Apikey-Denied')"
@@ -184,7 +190,7 @@ for _, n in ipairs({ "Id", "Owner", "Plan", "Scopes", "Meta" }) do
     h["Apikey-" .. n] = e["APIKEY_" .. n:upper()] or ""
     h["Apikey_" .. n] = ""
 end
-for _, n in ipairs({ "apikey_id", "apikey_owner" }) do h[n] = "" end
+for _, n in ipairs({ "Apikey-Status", "Apikey-Problem", "Apikey-Denied" }) do h[n] = "" end
 if e["APIKEY_ID"] then h["Authorization"] = ""; h["X-API-Key"] = "" end
 return 0
 """
@@ -283,6 +289,8 @@ defaults
 frontend api
     bind 127.0.0.1:<port> ssl crt <dir>/pair.pem
     bind 127.0.0.1:<plain>
+    option http-restrict-req-hdr-names delete
+    http-request del-header Upgrade
     http-request del-header apikey- -m beg
     http-request del-header apikey_ -m beg
     http-request lua.apikeyd
