@@ -33,6 +33,14 @@ def test_start_and_stop(daemon):
     assert not any(os.path.exists(f"/proc/{p}") for p in pids)
 
 
+def test_who_is_woken_for_each_request_waits_for_its_turn(daemon):
+    """Workers and keeper interrupt nobody when they are woken; the supervisor is an ordinary process."""
+    daemon.start()
+    children = daemon.children()
+    assert {os.sched_getscheduler(pid) for pid in children} == {os.SCHED_BATCH} and len(children) == 3
+    assert os.sched_getscheduler(daemon.process.pid) == os.SCHED_OTHER
+
+
 def test_background(daemon):
     """Without -f the command returns when the daemon answers, not before, and leaves a pid file."""
     daemon.pepper()
