@@ -13,7 +13,7 @@ import threading
 import pytest
 import test_doctor
 
-from harness.daemon import wait_until
+from harness.daemon import Daemon, wait_until
 from harness.haproxy import HAProxy
 
 pytestmark = pytest.mark.parametrize("site", [HAProxy], indirect=True, ids=lambda m: m.name)
@@ -652,7 +652,6 @@ def test_requests_of_a_process_that_ends(site, replacing):
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become other users")
 def test_the_group_opens_the_socket(site, directory):
     """apikeyd as a user of its own, HAProxy as another: `group` in global is what lets it in."""
-    from harness.daemon import Daemon
     directory.chmod(0o755)
     daemon = Daemon(directory / "d", user="nobody", group="nogroup").start()
     try:
@@ -665,5 +664,28 @@ def test_the_group_opens_the_socket(site, directory):
                 for pid in mount.workers():
                     text = pathlib.Path(f"/proc/{pid}/status").read_text()
                     assert re.search(r"^Uid:\t1\t1\t1\t1$", text, re.M)
+    finally:
+        daemon.stop()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to change the root")
+def test_chroot(site, directory):
+    """As the guide says: the internal socket is bound from outside and reached from inside, apikeyd over TCP; a reload binds it again."""
+    jail = directory / "jail"
+    jail.mkdir()
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    daemon = Daemon(directory / "d", listen=f"127.0.0.1:{port}").start()
+    try:
+        _, key = daemon.create("acme")
+        edits = [(CFG, "    user  root\n", f"    user  root\n    chroot {jail}\n"), (CFG, f"unix@{directory}/m/run/apikeyd.sock", f"unix@{jail}/apikeyd.sock"),
+                 (LUA, f"unix@{directory}/m/run/apikeyd.sock", "unix@/apikeyd.sock"), (CFG, f"server gate unix@{daemon.address}", f"server gate 127.0.0.1:{port}")]
+        mount = type("Chroot", (HAProxy,), {"edits": edits})(directory / "m", daemon, site.backend)
+        with mount:
+            for _ in range(2):
+                assert mount.curl("/api/x", key=key).status == 200 and mount.curl("/api/x").status == 401
+                assert {os.readlink(f"/proc/{p}/root") for p in mount.workers()} == {str(jail)}
+                mount.reload()
     finally:
         daemon.stop()
