@@ -206,6 +206,15 @@ def test_the_backends_errors_are_not_taken_for_denials(site):
 
 
 @both
+def test_nginxs_own_refusals_are_its_own(site):
+    """A folder without an index is refused by nginx: that is no denial of the gate's, and needs no other key."""
+    (site.mount.www / "files" / "empty").mkdir(exist_ok=True)
+    reply = site.mount.send("/files/empty/", key=site.key)
+    assert reply.status == 403 and reply.header("Content-Type") == "text/html" and b"nginx" in reply.body and reply.header("Apikey-Denied") is None
+    assert site.mount.send("/files/none", key=site.key).status == 404
+
+
+@both
 def test_try_files_is_counted_once(site):
     include = "include apikeyd/protect.conf;" if site.mount.example == "example.conf" else "include apikeyd/accel.conf; set $apikey_pass @tried;"
     tried = "try_files $uri $uri/index.html /files/sub/index.html =404; root {dir}/www;"
