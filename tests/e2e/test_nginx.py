@@ -35,10 +35,28 @@ def test_identity_at_a_fastcgi_backend(site):
         assert not [n for n, v in seen if "evil" in v or site.key in v]
     assert site.mount.send("/php/x").status == 401
     with site.changed(drop=("identity.conf", "fastcgi_param HTTP_APIKEY_META    $apikey_meta;")):
-        FastcgiBackend(site.mount.dir / "php.sock")
+        also = FastcgiBackend(site.mount.dir / "php.sock")
         _, key = site.daemon.create("acme")
         assert b"evil" in site.mount.send("/php/x", "Apikey-Meta: evil", key=key).body, "the line is needed"
-    assert backend
+        also.close()
+    backend.close()
+
+
+@both
+@pytest.mark.parametrize("path", ["/api/x", "/php/x"])
+def test_no_header_names_another_path(site, path):
+    """Frameworks that take the path from X-Original-URL or X-Rewrite-URL serve the route that the key was let into."""
+    backend = FastcgiBackend(site.mount.dir / "php.sock")
+    names = ("X-Original-URL", "X-Rewrite-URL", "x-original-url")
+    reply = site.mount.send(path, *[f"{name}: /api/admin/x" for name in names], key=site.key)
+    assert reply.status == 200 and b"/api/admin" not in reply.body
+    for line in ("proxy_set_header X-Original-Url", "fastcgi_param HTTP_X_ORIGINAL_URL"):
+        if ("proxy" in line) == (path == "/api/x"):
+            with site.changed(drop=("identity.conf", line + ' "";')):
+                also = FastcgiBackend(site.mount.dir / "php.sock")
+                assert b"/api/admin" in site.mount.send(path, f"{names[0]}: /api/admin/x", key=site.key).body, "the line is needed"
+                also.close()
+    backend.close()
 
 
 # ---- answers that go on ----

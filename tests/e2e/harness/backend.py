@@ -110,7 +110,7 @@ class FastcgiBackend:
     """A FastCGI program that answers with the params it was given, as JSON."""
 
     def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock, self.path = socket.socket(socket.AF_UNIX), path
         self.sock.bind(str(path))
         self.sock.listen(16)
         threading.Thread(target=self.serve, daemon=True).start()
@@ -132,9 +132,17 @@ class FastcgiBackend:
             out.append((name.decode(), value.decode("latin-1")))
         return out
 
+    def close(self):
+        self.path.unlink()
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
     def serve(self):
         while True:
-            connection, _ = self.sock.accept()
+            try:
+                connection, _ = self.sock.accept()
+            except OSError:
+                return
             with connection, connection.makefile("rb") as file:
                 params, _ = fcgi.read_request(file)
                 body = json.dumps(self.pairs(params)).encode()
