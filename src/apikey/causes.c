@@ -122,6 +122,9 @@ static const struct cause_info table[CAUSES] = {
 	    [CAUSES_HAPROXY] =
 		"`http-request lua.apikeyd_deny unless apikeyd_admitted` is missing, "
 		"or another rule refuses first"}},
+    [CAUSE_NOT_THERE] = {"not_there",
+	"the server knows nothing at this URL, or looks for it before anybody is asked for a key",
+	{[CAUSES_ANY] = "give a URL that answers 2xx to a request with a key"}},
     [CAUSE_CONTENT_TYPE] = {"content_type",
 	"the JSON of a refusal does not say that it is application/problem+json",
 	{[CAUSES_NGINX] = "@apikey_deny lacks `default_type application/problem+json` (gate.conf)",

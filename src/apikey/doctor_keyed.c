@@ -42,8 +42,7 @@ is_admitted(struct doctor *d, struct judgement *j)
 }
 
 static const char not_seen[] =
-    "cannot be seen from outside: the API does not show the headers that it gets; a URL that "
-    "echoes them would";
+    "the API does not show what headers it gets; a URL that echoes them would tell";
 
 /* Is a forged value in the answer?  What it was sent as, or NULL. */
 static const char *

@@ -199,27 +199,34 @@ step_other_verdict(struct look *k)
 	return 1;
 }
 
-/* Not a word of apikeyd's in it. */
+/* What it is called when not a word of apikeyd's is in it. */
+static enum cause
+cause_of_unsigned(int status, int wanted)
+{
+	if (status == wanted)
+		return CAUSE_BARE_REFUSAL;
+	/* What auth_request makes of other statuses; what mod_fcgid does. */
+	if ((wanted == 400 || wanted == 429) && (status == 500 || status == 401 || status == 403))
+		return CAUSE_STATUS_CHANGED;
+	if (status >= 500)
+		return CAUSE_GATE_DOWN;
+	return status == 404 ? CAUSE_NOT_THERE : CAUSE_BARE_REFUSAL;
+}
+
 static int
 step_unsigned(struct look *k)
 {
 	int status = k->a->status, wanted = k->info->status;
+	enum cause cause = cause_of_unsigned(status, wanted);
 
 	if (k->verdict != -1)
 		return 0;
-	if (status == wanted && k->wanted->no_body)
-		judge_fail(k->j, CAUSE_BARE_REFUSAL, "%d without Apikey-Denied", status);
-	else if (status == wanted)
-		judge_fail(k->j, CAUSE_BARE_REFUSAL,
-		    "%d without Apikey-Denied and without apikeyd's JSON", status);
-	else if (status == 500 && (wanted == 400 || wanted == 429))
-		judge_fail(k->j, CAUSE_STATUS_CHANGED, "500 instead of %d", wanted);
-	else if (status >= 500)
-		judge_fail(k->j, CAUSE_GATE_DOWN, "%d, and not from apikeyd", status);
+	if (status == wanted)
+		judge_fail(k->j, cause, "%d without Apikey-Denied%s", status,
+		    k->wanted->no_body ? "" : " and without apikeyd's JSON");
 	else
-		judge_fail(k->j,
-		    status == 401 || status == 403 ? CAUSE_STATUS_CHANGED : CAUSE_BARE_REFUSAL,
-		    "%d instead of %d %s, and not from apikeyd", status, wanted, k->info->code);
+		judge_fail(k->j, cause, "%d instead of %d %s, and not from apikeyd", status, wanted,
+		    k->info->code);
 	return 1;
 }
 

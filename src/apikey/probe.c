@@ -2,7 +2,7 @@
 
 /*
  * HTTP for `apikey doctor`, by libcurl: one request at a time, exactly as it is described, and
- * whatever comes back.  It judges nothing.  The only file that includes <curl/curl.h>.
+ * whatever comes back.  It judges nothing.
  *
  * Invariants: what libcurl copied (headers hold a key) is wiped when it is freed; a request goes
  * where the URL says and nowhere else (no redirects, no proxy of the environment, no .netrc); a
@@ -22,6 +22,7 @@
 #include <curl/curl.h>
 
 #include "apikey/probe.h"
+#include "apikey/probe_url.h"
 #include "base/clock.h"
 #include "base/secret.h"
 
@@ -29,7 +30,6 @@
 #define BODY_PATIENCE_US (2 * CLOCK_SECOND)
 #define POLL_MS 100
 #define EXPECT_MS 1000 /* for "100 Continue", before the body is sent unasked */
-#define ORIGIN_MAX 512
 
 static const int held[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
@@ -42,7 +42,7 @@ struct prober {
 	void (*pipe_before)(int);
 	int signal_fd, interrupted;
 	int is_https;
-	char origin[ORIGIN_MAX], plain[ORIGIN_MAX]; /* "https://host:port" */
+	char origin[PROBE_ORIGIN_MAX], plain[PROBE_ORIGIN_MAX]; /* "https://host:port" */
 	char target[PROBE_TARGET_MAX];
 	/* of the request that is under way */
 	struct answer *answer;
@@ -79,51 +79,6 @@ wiping_realloc(void *p, size_t n)
 
 /* ---- the URL ---- */
 
-static int
-url_part(CURLU *u, CURLUPart part, const char **out, char **text)
-{
-	*out = curl_url_get(u, part, text, 0) == CURLUE_OK ? *text : NULL;
-	return *out != NULL;
-}
-
-/* "scheme://host[:port]" of a URL, and how it goes on. */
-static int
-split_url(const char *url, char origin[ORIGIN_MAX], int *is_https, char target[PROBE_TARGET_MAX],
-    struct err *e)
-{
-	char *text[6] = {NULL};
-	const char *scheme, *host, *port, *path, *query, *unused;
-	CURLU *u = curl_url();
-	int n = -1, m = -1;
-	size_t i;
-
-	if (u == NULL)
-		return err_set(e, ERR_SYSTEM, "out of memory");
-	if (curl_url_set(u, CURLUPART_URL, url, CURLU_PATH_AS_IS) == CURLUE_OK &&
-	    url_part(u, CURLUPART_SCHEME, &scheme, &text[0]) &&
-	    (strcmp(scheme, "https") == 0 || strcmp(scheme, "http") == 0) &&
-	    url_part(u, CURLUPART_HOST, &host, &text[1]) &&
-	    !url_part(u, CURLUPART_USER, &unused, &text[5])) {
-		(void)url_part(u, CURLUPART_PORT, &port, &text[2]);
-		(void)url_part(u, CURLUPART_PATH, &path, &text[3]);
-		(void)url_part(u, CURLUPART_QUERY, &query, &text[4]);
-		n = snprintf(origin, ORIGIN_MAX, "%s://%s%s%s", scheme, host,
-		    port == NULL ? "" : ":", port == NULL ? "" : port);
-		m = snprintf(target, PROBE_TARGET_MAX, "%s%s%s", path == NULL ? "/" : path,
-		    query == NULL ? "" : "?", query == NULL ? "" : query);
-		*is_https = scheme[4] == 's';
-	}
-	for (i = 0; i < sizeof(text) / sizeof(text[0]); i++)
-		curl_free(text[i]);
-	curl_url_cleanup(u);
-	if (n <= 0 || n >= ORIGIN_MAX || m <= 0 || m >= PROBE_TARGET_MAX)
-		return err_set(e, ERR_USAGE,
-		    "%s: not a URL to probe; give one like https://api.example.com/orders, with no "
-		    "user name",
-		    url);
-	return 0;
-}
-
 /* Where the same API would be over plain HTTP; "" when nobody can know. */
 static int
 find_plain(struct prober *p, struct err *e)
@@ -134,7 +89,7 @@ find_plain(struct prober *p, struct err *e)
 
 	p->plain[0] = '\0';
 	if (p->where->plain_url != NULL) {
-		if (split_url(p->where->plain_url, p->plain, &is_https, target, e) == -1)
+		if (probe_url_split(p->where->plain_url, p->plain, &is_https, target, e) == -1)
 			return -1;
 		return is_https ? err_set(e, ERR_USAGE, "--http-url must begin with http:") : 0;
 	}
@@ -176,7 +131,7 @@ prober_new(const struct probe_where *where, struct err *e)
 	secret_wipe_freed();
 	p->where = where;
 	p->signal_fd = -1;
-	if (split_url(where->url, p->origin, &p->is_https, p->target, e) == -1 ||
+	if (probe_url_split(where->url, p->origin, &p->is_https, p->target, e) == -1 ||
 	    find_plain(p, e) == -1 || hold_signals(p, e) == -1)
 		goto fail;
 	if ((p->multi = curl_multi_init()) == NULL || (p->easy = curl_easy_init()) == NULL) {
