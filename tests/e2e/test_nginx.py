@@ -43,6 +43,22 @@ def test_identity_at_a_fastcgi_backend(site):
 
 
 @both
+def test_what_a_fastcgi_backend_says(site):
+    """X-Accel-Redirect moves nobody, and its own 401 is its own, also where an outer level has pages for errors."""
+    moved = "/php/x?say=X-Accel-Redirect:/api/admin/x"
+    with site.changed(outer="fastcgi_intercept_errors on;"):
+        backend = FastcgiBackend(site.mount.dir / "php.sock")
+        assert site.mount.send(moved, key=site.key).status == 200
+        reply = site.mount.send("/php/x?say=Status:401&say=X-Backend:yes", key=site.key)
+        assert reply.status == 401 and reply.header("X-Backend") == "yes"
+        backend.close()
+    with site.changed(drop=("identity.conf", "fastcgi_ignore_headers X-Accel-Redirect;")):
+        backend = FastcgiBackend(site.mount.dir / "php.sock")
+        assert site.mount.send(moved, key=site.key).status == 403, "the line is needed"
+        backend.close()
+
+
+@both
 @pytest.mark.parametrize("path", ["/api/x", "/php/x"])
 def test_no_header_names_another_path(site, path):
     """Frameworks that take the path from X-Original-URL or X-Rewrite-URL serve the route that the key was let into."""

@@ -107,7 +107,7 @@ class Backend(http.server.ThreadingHTTPServer):
 
 
 class FastcgiBackend:
-    """A FastCGI program that answers with the params it was given, as JSON."""
+    """A FastCGI program that answers with the params it was given, as JSON; ?say=Name:text adds a header, as above."""
 
     def __init__(self, path):
         self.sock, self.path = socket.socket(socket.AF_UNIX), path
@@ -145,5 +145,7 @@ class FastcgiBackend:
                 return
             with connection, connection.makefile("rb") as file:
                 params, _ = fcgi.read_request(file)
-                body = json.dumps(self.pairs(params)).encode()
-                connection.sendall(fcgi.answer_bytes(b"Content-Type: application/json\r\n\r\n" + body))
+                seen = self.pairs(params)
+                said = urllib.parse.parse_qs(dict(seen)["REQUEST_URI"].partition("?")[2]).get("say", [])
+                head = "".join(line.replace(":", ": ", 1) + "\r\n" for line in ["Content-Type:application/json", *said])
+                connection.sendall(fcgi.answer_bytes(head.encode() + b"\r\n" + json.dumps(seen).encode()))
