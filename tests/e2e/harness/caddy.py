@@ -10,6 +10,7 @@ from .mount import Mount
 class CaddyForwardAuth(Mount):
     name = "caddy-forward_auth"
     shipped = "caddy"
+    reload_resets = True   # it listens anew (SO_REUSEPORT), and what waited at the old socket is gone, unless the kernel moves it (tcp_migrate_req)
 
     protecting = [
         ("apikeyd.caddy", "		request_header -X-Api-Key\n", "keys_with_other_spellings"),

@@ -52,6 +52,7 @@ class Mount:
     down_status = 503             # while apikeyd cannot be reached
     down_is_problem = True        # ... and the body is problem+json with the code unavailable
     raw_path = True               # the backend gets the request target as the client wrote it
+    reload_resets = False         # a reload of the server may reset a connection that it has not taken yet
     sees_whole_credentials = True  # repeated credential headers are told as such (else: the server's own refusal)
 
     # Lines that keep somebody out: (file, fragment, attack). Removed, the named function of harness/attacks.py must succeed.
