@@ -225,28 +225,6 @@ remember(struct decide *d, const struct wire_check *c, const struct decide_times
 	recent_add(d->recent, d->key.rec.id, c->request_id, c->cost, t->steady_us, &o);
 }
 
-/* Repeat a remembered outcome, made with this very plan. */
-static void
-repeat(const struct recent_outcome *o, const struct plan *plan, struct wire_answer *a)
-{
-	a->nlimits = 0;
-	a->retry_us = o->retry_us;
-	for (size_t i = 0; i < plan->nlimits && a->nlimits < o->nlimits; i++) {
-		const struct recent_limit *was = &o->limits[a->nlimits];
-		struct wire_limit *l = &a->limits[a->nlimits];
-
-		if (plan->limits[i].dry_run)
-			continue;
-		memcpy(l->name, plan->limits[i].name, sizeof(l->name));
-		l->max_units = plan->limits[i].max_units;
-		l->window_us = plan->limits[i].window_us;
-		l->remaining = was->remaining;
-		l->more_us = was->more_us;
-		l->violated = was->violated;
-		a->nlimits++;
-	}
-}
-
 /*
  * Was this request counted already?  1: the outcome is in ${a} and ${verdict}.  0: no.  -1.  An
  * outcome under plans or keys that have changed since still means that it was counted; its figures
@@ -267,7 +245,7 @@ counted_before(struct decide *d, const struct wire_check *c, const struct plan *
 	if (!c->retry && o == NULL)
 		return 0;
 	if (o != NULL && o->generation == d->generation) {
-		repeat(o, plan, a);
+		recent_repeat(o, plan, a);
 		*verdict = o->verdict;
 	} else if (o != NULL && o->verdict != VERDICT_OK) {
 		return 0;

@@ -175,6 +175,27 @@ recent_add(struct recent *r, const char *key_id, struct span id, uint32_t cost, 
 }
 
 void
+recent_repeat(const struct recent_outcome *o, const struct plan *plan, struct wire_answer *a)
+{
+	a->nlimits = 0;
+	a->retry_us = o->retry_us;
+	for (size_t i = 0; i < plan->nlimits && a->nlimits < o->nlimits; i++) {
+		const struct recent_limit *was = &o->limits[a->nlimits];
+		struct wire_limit *l = &a->limits[a->nlimits];
+
+		if (plan->limits[i].dry_run)
+			continue;
+		memcpy(l->name, plan->limits[i].name, sizeof(l->name));
+		l->max_units = plan->limits[i].max_units;
+		l->window_us = plan->limits[i].window_us;
+		l->remaining = was->remaining;
+		l->more_us = was->more_us;
+		l->violated = was->violated;
+		a->nlimits++;
+	}
+}
+
+void
 recent_batch_end(struct recent *r, int committed)
 {
 	while (!committed && r->pending > 0) {

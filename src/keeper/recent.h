@@ -52,6 +52,9 @@ const struct recent_outcome *recent_find(struct recent *, const char *key_id,
 void recent_add(struct recent *, const char *key_id, struct span request_id, uint32_t cost,
     int64_t now_us, const struct recent_outcome *);
 
+/* The figures of an outcome that was made with this very plan, as an answer has them. */
+void recent_repeat(const struct recent_outcome *, const struct plan *, struct wire_answer *);
+
 /* The batch was committed: what was added since the last call stays; or it was not: forgotten. */
 void recent_batch_end(struct recent *, int committed);
 

@@ -7,7 +7,8 @@
  * units, across restarts and backward clocks) and the log's part in invariant 1 (what was aborted
  * counts nowhere).
  *
- * Longer runs: --seed N --ops M, or SLOG_SEED and SLOG_OPS in the environment.
+ * Longer runs: --seed N --ops M, or SLOG_SEED and SLOG_OPS in the environment; LONG=yes there takes
+ * a random seed, which is printed.
  */
 
 #include <stdarg.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/slog.h"
 
@@ -29,7 +31,10 @@
 #define LAST (EPOCH + (INT64_C(1) << 50))
 #define WINDOW_MAX (INT64_C(366) * 86400 * 1000000)
 
+#define LONG_SECONDS 300 /* a long run ends earlier on a slow machine */
+
 static uint64_t seed = 20260101, ops_wanted = 300000;
+static time_t until;
 
 /* ---- the ledger: all that was admitted; it knows no blocks, tails or totals ---- */
 
@@ -403,7 +408,7 @@ test_agrees_with_the_ledger(void **state)
 	uint64_t done = 0;
 
 	(void)state;
-	while (done < ops_wanted) {
+	while (done < ops_wanted && (until == 0 || time(NULL) < until)) {
 		/* Each run starts from a seed of its own, so that a failing one can be repeated
 		 * alone. */
 		rng_state = seed;
@@ -449,8 +454,14 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(test_agrees_with_the_ledger, teardown),
 	};
+	const char *is_long = getenv("LONG");
 	int i;
 
+	if (is_long != NULL && strcmp(is_long, "yes") == 0) {
+		seed = (uint64_t)time(NULL) * 1000;
+		ops_wanted = 10000000;
+		until = time(NULL) + LONG_SECONDS;
+	}
 	if (getenv("SLOG_SEED") != NULL)
 		seed = number(getenv("SLOG_SEED"));
 	if (getenv("SLOG_OPS") != NULL)
@@ -467,5 +478,6 @@ main(int argc, char **argv)
 		fprintf(stderr, "usage: test_slog_oracle [--seed N] [--ops M]\n");
 		return 2;
 	}
+	print_message("first seed %llu\n", (unsigned long long)seed);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
