@@ -255,6 +255,15 @@ def test_paths(site):
         site.mount.gate_reload()
 
 
+@pytest.mark.parametrize("name", ["X-Original-URL", "X-Rewrite-URL"])
+def test_paths_in_headers(site, name):
+    """Frameworks that heed these would serve another route: no spelling of them goes on."""
+    sent = [f"{n}: /api/admin/x" for n in (name, name.lower(), name.replace("-", "_"))]
+    site.check_seen(site.mount.send("/api/x", *sent, key=site.key).json(), "admin")
+    with variant(site, (CFG, f"    http-request del-header {name.replace('URL', 'Url')}\n", "")):
+        assert "admin" in str(site.mount.send("/api/x", *sent, key=site.key).json())
+
+
 def test_scopes_add_up(site):
     """Two lines match a path: the scopes of both are needed."""
     line = 'http-request set-var-fmt(txn.apikeyd_scope) "%[var(txn.apikeyd_scope)] orders:read" if { path_beg /api/ }'
