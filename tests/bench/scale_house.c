@@ -190,11 +190,10 @@ axis_sweep(const struct scale_options *o)
 	rig_must(&p->rig, steady_open(&p->steady, p->rig.store, &p->rig.e), "the clock");
 	p->housekeeper = housekeeper_start(p->rig.store, event_fd, &p->rig.e);
 	rig_must(&p->rig, p->housekeeper == NULL ? -1 : 0, "housekeeping");
-	printf(
-	    "| cycle | idle logs | blocks | files after it, MiB | slices | slice, CPU ms, median "
-	    "| "
-	    "p99 | max | wall ms, p99 | max | check between slices, wall ms, max |\n"
-	    "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+	puts("| cycle | idle logs | blocks | files after it, MiB | slices | slice, CPU ms, median "
+	     "| p99 | "
+	     "max | wall ms, p99 | max | check between slices, wall ms, max |\n"
+	     "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
 	for (int i = 1; i <= CYCLES; i++)
 		cycle(p, keys, i);
 	housekeeper_stop(&p->housekeeper);
