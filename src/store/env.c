@@ -241,6 +241,7 @@ struct store *
 store_open(const struct store_options *options, struct err *e)
 {
 	int64_t start_us = clock_mono_us();
+	uint64_t heads, cache;
 	struct store *s;
 
 	if ((s = calloc(1, sizeof(*s))) == NULL) {
@@ -257,9 +258,11 @@ store_open(const struct store_options *options, struct err *e)
 		store_close(&s);
 		return NULL;
 	}
-	if (store_dir_claim(s, options->dir, e) != 0 ||
-	    env_open(s, options->cache_bytes / 4 * 3, e) != 0 || dbs_open(s, e) != 0 ||
-	    store_logs_redo(s, e) != 0) {
+	/* Logs take a quarter of a small cache, and never more than they have places. */
+	heads = store_heads_bytes(s->heads);
+	cache = options->cache_bytes > heads ? options->cache_bytes - heads : 0;
+	if (store_dir_claim(s, options->dir, e) != 0 || env_open(s, cache, e) != 0 ||
+	    dbs_open(s, e) != 0 || store_logs_redo(s, e) != 0) {
 		store_close(&s);
 		return NULL;
 	}

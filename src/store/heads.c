@@ -90,6 +90,12 @@ store_heads_new(uint64_t bytes)
 	return h;
 }
 
+uint64_t
+store_heads_bytes(const struct store_heads *h)
+{
+	return h->cap * sizeof(*h->slots) + (h->mask + 1) * sizeof(*h->buckets);
+}
+
 /* FNV-1a, but by eight bytes; nothing hostile chooses names: key ids are random, owners are
  * digests.
  */

@@ -98,6 +98,8 @@ struct store_head {
 struct store_heads;
 /* As many as fit into ${bytes}, within reason; NULL: no memory. */
 struct store_heads *store_heads_new(uint64_t bytes);
+/* The memory that they have. */
+uint64_t store_heads_bytes(const struct store_heads *);
 void store_heads_free(struct store_heads *);
 /* NULL: not in memory. */
 struct store_head *store_heads_find(struct store_heads *, struct span name);
