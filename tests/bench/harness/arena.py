@@ -74,7 +74,7 @@ class Yard:
         self.processes = []
         self.ports = {}
         self.filled = {"DIR": self.dir, "USER": arena.nginx_user, "USER_NAME": arena.user, "GROUP_NAME": arena.group,
-                       "PEER": self.dir, "MODULES": "", "SITE": self.dir / "site.conf"}
+                       "PEER": self.dir, "MODULES": ""}
 
     def own(self, path):
         """Gives a path to the user that the servers become."""
@@ -107,14 +107,19 @@ class Yard:
         return process
 
     def nginx(self, site, ports, modules=()):
-        """nginx with peers/nginx.conf around the site; ports: the NAME of each @PORT_NAME@ in it."""
-        self.ports = {name: free_port() for name in ports}
-        self.filled.update({f"PORT_{name}": port for name, port in self.ports.items()})
+        """nginx with peers/nginx.conf around the site, twice: with one worker process, and with one a core on ports of their own, whose
+        names end in -CORES. ports: the NAME of each @PORT_NAME@ in the site."""
         self.filled["MODULES"] = "\n".join(f"load_module /usr/lib/nginx/modules/{module}.so;" for module in modules)
-        self.fill(site)
-        process = self.start(["nginx", "-p", self.dir, "-c", self.fill("nginx.conf")])
-        for port in self.ports.values():
-            self.listens(("127.0.0.1", port), process)
+        for suffix, workers in ("", 1), ("-CORES", os.cpu_count()):
+            folder = self.dir / f"www{suffix}"
+            folder.mkdir(mode=0o755)
+            numbers = {name: free_port() for name in ports}
+            self.ports.update({f"{name}{suffix}": port for name, port in numbers.items()})
+            self.filled.update({f"PORT_{name}": port for name, port in numbers.items()})
+            self.filled.update(NGINX_DIR=folder, NGINX_WORKERS=workers, SITE=self.fill(site, f"site{suffix}.conf"))
+            process = self.start(["nginx", "-p", folder, "-c", self.fill("nginx.conf", f"nginx{suffix}.conf")])
+            for port in numbers.values():
+                self.listens(("127.0.0.1", port), process)
 
     def redis(self):
         """A Redis of this stack's own; returns the path of its socket."""
@@ -133,7 +138,7 @@ class Yard:
 
     def logs(self):
         return "".join(f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}\n"
-                       for path in sorted(self.dir.glob("*.log")) if path.stat().st_size)
+                       for path in sorted(self.dir.glob("**/*.log")) if path.stat().st_size)
 
     def cpu_seconds(self):
         """User and system time of all process trees so far, with that of children that ended and were waited for."""

@@ -73,6 +73,15 @@ def behind_yardstick(paced, name):
     return statistics.median(a.p99_ms - b.p99_ms for a, b in zip(paced[name], paced[YARDSTICK]))
 
 
+def faster_ones(contestants, results):
+    """Who made more requests a second than we did, and why: a figure alone would mislead either way."""
+    if OURS not in results:
+        return ""
+    lines = [f"- {c.title.replace('**', '')}: {ratio(results, c.name, 'rate', OURS):.2f} times. It {c.faster}."
+             for c in contestants if c.faster and ratio(results, c.name, "rate", OURS) > 1]
+    return "\nFaster than apikeyd (keep-alive, 1000 keys):\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
 def markdown(contestants, results, paced, rate, facts):
     rows = [["behind nginx", "req/s", "/ T", "CPU us/req", "/ T", "p50 ms", "p99 ms", "spread"]]
     for c in contestants:
@@ -88,6 +97,7 @@ def markdown(contestants, results, paced, rate, facts):
     if OURS in paced and YARDSTICK in paced:
         figures.append(["p99 at half of T's load, minus T's own, ms", f"{behind_yardstick(paced, OURS):.2f}", "<= 0.3"])
     text = "\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n\n" + table(rows) + "\n"
+    text += faster_ones(contestants, results)
     if paced:
         text += "\n" + paced_table(contestants, paced, rate) + "\n"
     return text + ("\n" + table(figures) + "\n" if len(figures) > 1 else "")
