@@ -161,6 +161,8 @@ may_run(const struct doctor *d, const struct doctor_probe *p, struct judgement *
 		judge_skip(j, "open to everybody, so this tells nothing");
 	else if ((needs & DOCTOR_NEEDS_HTTPS) != 0 && !prober_is_https(d->prober))
 		judge_skip(j, "the URL is plain HTTP");
+	else if (p->shape.query != DOCTOR_NOBODY && d->query_name == NULL)
+		judge_skip(j, "query_parameters in apikeyd.conf is empty");
 	else if ((needs & DOCTOR_NEEDS_PLAIN) != 0 && !prober_has_plain(d->prober))
 		judge_skip(j, "%s",
 		    prober_is_https(d->prober)
@@ -362,6 +364,17 @@ open_session(struct tool *t, const struct options *o, struct config **config, st
 	return 0;
 }
 
+/* What a gate with the configuration of this machine answers; that of others has the defaults. */
+static void
+heed_config(struct doctor *d, const struct config *config)
+{
+	d->query_name = "api_key";
+	if (config == NULL)
+		return;
+	d->query_name = config->nquery_parameters == 0 ? NULL : config->query_parameters[0];
+	d->ratelimit_off = config->ratelimit_headers == RATELIMIT_OFF;
+}
+
 int
 cmd_doctor(struct tool *t, struct options *o, struct err *e)
 {
@@ -378,7 +391,7 @@ cmd_doctor(struct tool *t, struct options *o, struct err *e)
 		goto out;
 	d->key.session = t->session;
 	d->with_limits = options_local(o, "limits");
-	d->ratelimit_off = config != NULL && config->ratelimit_headers == RATELIMIT_OFF;
+	heed_config(d, config);
 	d->server = causes_server_parse(options_local_text(o, "server"));
 	if ((d->prober = prober_new(&where, e)) == NULL)
 		goto out;

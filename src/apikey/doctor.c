@@ -201,7 +201,9 @@ make_target(struct request *q, const struct doctor *d, const struct doctor_shape
 	else
 		wbuf_str(&w, url);
 	if (s->query != DOCTOR_NOBODY) {
-		wbuf_str(&w, strchr(url, '?') == NULL ? "?api_key=" : "&api_key=");
+		wbuf_u8(&w, strchr(url, '?') == NULL ? '?' : '&');
+		wbuf_str(&w, d->query_name);
+		wbuf_u8(&w, '=');
 		wbuf_str(&w, credential(d, s->query));
 	}
 	wbuf_u8(&w, '\0');

@@ -70,9 +70,10 @@ struct doctor {
 	enum causes_server server;
 	char unknown[TOKEN_MAX + 1], another[TOKEN_MAX + 1];
 	char mark[17];
-	int open;     /* no key was needed */
-	int echoes;   /* the API shows the headers that it gets */
-	int key_seen; /* it got the key */
+	const char *query_name; /* of a parameter that may hold a key; NULL: there is none */
+	int open;		/* no key was needed */
+	int echoes;		/* the API shows the headers that it gets */
+	int key_seen;		/* it got the key */
 	/* The first header that leaked, and the probe in whose answer it was. */
 	char gate_leak[64], identity_leak[64];
 	const char *gate_leak_probe, *identity_leak_probe;

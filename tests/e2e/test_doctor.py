@@ -345,7 +345,7 @@ def test_a_server_that_hangs(shared, directory):
 def test_a_server_that_hangs_at_times(shared, directory):
     """Silence is a failure where others are answered; of odd spellings it tells nothing."""
     with Place(directory, lambda head: None if "junk" in head or "/./" in head else reply(404)) as place:
-        _, lines, _ = doctor(shared.conf, place.url(), "--no-key", "--timeout", "1s", cert=place.cert)
+        _, lines, _ = doctor(shared.conf, place.url(), "--no-key", "--timeout", "3s", cert=place.cert)
     assert lines["junk-key"]["cause"] == "no_answer" and lines["path-dot"]["result"] == "skipped"
 
 
@@ -548,3 +548,26 @@ def test_proxies_of_the_environment_are_not_asked(shared, directory):
         env = {name: f"http://localhost:{proxy.port}" for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")}
         done = shared.tool("doctor", place.url(), "--no-key", "--cacert", place.cert, env=env)
     assert done.returncode == 1 and place.heads and proxy.heads == []
+
+
+@pytest.mark.parametrize("settings, wrong_ones, skipped", [
+    ({"query_parameters": ["token", "key"], "ratelimit_headers": "off"}, {}, {"ratelimit"}),
+    ({"query_parameters": ["token"], "ratelimit_headers": "legacy"}, {}, {"ratelimit"}),
+    ({"query_parameters": []}, {}, {"ratelimit", "key-in-url"}),
+    ({"allow_query_keys": True}, {"key-in-url": "query_allowed"}, {"ratelimit"}),
+    ({"require_https": False}, {"plain-http": "plain_http", "plain-http-forwarded": "proto_believed"}, {"ratelimit"}),
+    ({"trusted_proxies": ["127.0.0.1"]}, {"plain-http-forwarded": "proto_believed", "address": "address_believed"}, {"ratelimit"}),
+])
+def test_what_apikeyd_conf_says_is_heeded(directory, settings, wrong_ones, skipped):
+    """The same mount; what apikeyd.conf loosens on purpose is told, what it merely sets is no failure."""
+    daemon = Daemon(directory / "d", **settings).start()
+    backend = Backend()
+    directory.chmod(0o755)
+    try:
+        with NginxAuthRequest(directory / "m", daemon, backend) as m:
+            code, lines, _ = doctor(daemon.conf, m.url("/api/x"), "--http-url", m.url("/api/x", plain=True), "--limits", cert=m.cert)
+        assert failures(lines) == wrong_ones and code == (1 if wrong_ones else 0)
+        assert {n for n, line in lines.items() if line["result"] == "skipped"} == skipped
+    finally:
+        backend.close()
+        daemon.stop(expect=None)
