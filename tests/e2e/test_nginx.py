@@ -240,6 +240,24 @@ def test_the_backends_errors_are_not_taken_for_denials(site):
 
 
 @both
+def test_what_a_route_costs_and_both_kinds_of_limit_headers(site):
+    include = "protect.conf" if site.mount.example == "example.conf" else "accel.conf"
+    tail = "proxy_pass http://backend;" if include == "protect.conf" else ""
+    site.daemon.write_conf(ratelimit_headers="both")
+    site.mount.gate_reload()
+    try:
+        with site.changed(extra=f"location ^~ /dear/ {{ include apikeyd/{include}; set $apikey_cost 3; {tail} }}"):
+            key = site.limited(4)
+            for status in (200, 429):
+                reply = site.mount.send("/dear/x", key=key)
+                assert reply.status == status and reply.header("RateLimit").startswith('"hour";r=1;')
+                assert reply.header("X-RateLimit-Limit") == "4" and reply.header("X-RateLimit-Remaining") == "1" and reply.header("X-RateLimit-Reset")
+    finally:
+        site.daemon.write_conf(ratelimit_headers=None)
+        site.mount.gate_reload()
+
+
+@both
 def test_nginxs_own_refusals_are_its_own(site):
     """A folder without an index is refused by nginx: that is no denial of the gate's, and needs no other key."""
     (site.mount.www / "files" / "empty").mkdir(exist_ok=True)
