@@ -9,7 +9,7 @@
  * A writer runs batches, a second thread of it the housekeeping.  Each batch is acknowledged, after
  * its commit, through a pipe: the oracle is outside the store.  The writer is killed at a random
  * moment, between its first instructions (so also in the middle of recovery) and some hundred
- * batches later.
+ * batches later.  Some batches use a log that is idle at once, and sweeps take those away.
  */
 
 #include <stdarg.h>
@@ -32,6 +32,8 @@
 #define UNITS 3
 #define LIFE_US 80000 /* behind its first batch, at most */
 #define WITH_KEY 5    /* every so many batches insert a key */
+#define WITH_IDLE 3   /* uses an idle log */
+#define WITH_SWEEP 8  /* is followed by a sweep */
 #define BEHIND 100    /* takes that records of logs may lack: so that they are written in between */
 
 static unsigned kills = 20;
@@ -67,6 +69,46 @@ take(struct fixture *f, unsigned log, int64_t now, struct err *e)
 	return 0;
 }
 
+/* One unit long ago in a log of its own. */
+static int
+take_idle(struct fixture *f, uint64_t n, struct err *e)
+{
+	const struct slog_limit short_one = {10, SECOND};
+	char name[64];
+
+	log_name(name, 1000000 + (unsigned)n);
+	return store_log_take(f->s, span_of(name), &short_one, START - 500 * SECOND, 1, e);
+}
+
+struct sweep {
+	int64_t now_us;
+	struct store_cursor cursor;
+	int ended;
+};
+
+static int
+step_sweep(struct fixture *f, const void *arg, struct err *e)
+{
+	struct sweep *w = (struct sweep *)(uintptr_t)arg;
+	unsigned freed;
+	int rc = store_logs_sweep(f->s, w->now_us, SECOND, 3, &w->cursor, &freed, e);
+
+	w->ended = rc == 1;
+	return rc < 0 ? -1 : 0;
+}
+
+/* A whole pass; 0 or -1. */
+static int
+sweep(struct fixture *f, uint64_t n)
+{
+	struct sweep w = {.now_us = START + (int64_t)n};
+
+	while (!w.ended)
+		if (batch(f, step_sweep, &w) != 0)
+			return -1;
+	return 0;
+}
+
 /* Batch ${n}: units in each log, an audit entry, its number in meta, sometimes a key or a change of
  * one. */
 static int
@@ -79,6 +121,8 @@ step_batch(struct fixture *f, const void *arg, struct err *e)
 	for (unsigned i = 0; i < LOGS; i++)
 		if (take(f, i, START + (int64_t)n, e) != 0)
 			return -1;
+	if (n % WITH_IDLE == 0 && take_idle(f, n, e) != 0)
+		return -1;
 	if (store_audit_append(f->s, &a, e) != 0 ||
 	    store_meta_put(f->s, "batch", &n, sizeof(n), e) != 0)
 		return -1;
@@ -138,7 +182,7 @@ write_batches(struct fixture *f, int ack)
 	if (pthread_create(&thread, NULL, keep_house, f) != 0)
 		_exit(2);
 	for (;; n++) {
-		if (batch(f, step_batch, &n) != 0) {
+		if (batch(f, step_batch, &n) != 0 || (n % WITH_SWEEP == 0 && sweep(f, n) != 0)) {
 			fprintf(stderr, "batch: %s\n", f->e.msg);
 			_exit(4);
 		}
@@ -220,6 +264,7 @@ check_logs(struct fixture *f, uint64_t batches)
 	}
 	assert_int_equal(records(f, STORE_DB_BLOCKS), blocks);
 	assert_int_equal(f->s->now.counts.blocks, blocks);
+	/* What was idle has gone, and nothing else. */
 	assert_int_equal(f->s->now.counts.logs, batches > 0 ? LOGS : 0);
 }
 
@@ -255,6 +300,8 @@ check(struct fixture *f, uint64_t acked, unsigned lives)
 	fixture_open(f);
 	batches = batches_done(f);
 	assert_int_equal(store_logs_settle(f->s, &f->e), 0);
+	assert_int_equal(records(f, STORE_DB_LOGS), f->s->now.counts.logs);
+	assert_int_equal(sweep(f, batches), 0);
 	assert_true(batches >= acked && batches <= acked + lives);
 	check_logs(f, batches);
 	check_keys(f, batches);
