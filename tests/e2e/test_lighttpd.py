@@ -205,6 +205,7 @@ def test_scopes_and_cost(site):
         assert site.mount.send("/api/reports", key=key).json()["code"] == "scope_insufficient"
         assert site.mount.send("/api/reports/x", key=site.key).status == 200
         assert site.mount.send("/api/admin/x", key=site.key).status == 403
+    assert [site.mount.send(path, key=site.key).status for path in ("/api/Admin/x", "/api/admin", "/api/%61dmin/x", "/api/administrators")] == [403, 403, 403, 200]
     with site.changed(extra='$HTTP["url"] =~ "^/api/" { setenv.set-environment = ( "APIKEYD_COST" => "2" ) }'):
         assert is_open(site, "/api/admin/x", site.key)
     with site.changed(edits=[(CONF, '"admin:write"', '"admin write \\""')]), site.backend_untouched():
