@@ -23,9 +23,9 @@ static const struct cause_info table[CAUSES] = {
 		"this is what Apache does with `Require all granted` beside the authorizer "
 		"(AuthnzFcgiCheckAuthnProvider or FcgidAuthorizer): one Require that holds is "
 		"enough, and apikeyd is never called. Include apikeyd/protect.conf in the "
-		"<Location>: it has `Require valid-user` and `AuthMerging And` in an <If>, which "
-		"comes last; or fcgid-protect.conf, whose FcgidAccessChecker runs whatever Require "
-		"says",
+		"<Location>: its Require (no less than `Require valid-user`) and `AuthMerging And` "
+		"stand in an <If>, which comes last; or fcgid-protect.conf, whose "
+		"FcgidAccessChecker runs whatever Require says",
 	    [CAUSES_LIGHTTPD] =
 		"this is what lighttpd does when mod_proxy stands before mod_fastcgi in "
 		"server.modules: the API answers before the authorizer is asked. List mod_fastcgi "

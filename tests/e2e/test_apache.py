@@ -12,7 +12,7 @@ import signal
 import pytest
 
 from harness.apache import ApacheAuthnz, ApacheFcgid
-from harness.backend import Backend
+from harness.backend import Backend, FastcgiBackend
 from harness.daemon import Daemon, wait_until
 from harness.site import Site
 
@@ -50,6 +50,9 @@ def without_if(site):
 
 def admitted(reply):
     return reply is not None and reply.status == 200
+
+
+REQUIRE = "Require expr \"-n reqenv('APIKEY_ID') && %{REMOTE_USER} == reqenv('APIKEY_ID')\""
 
 
 # ---- set-ups that let everybody in ----
@@ -131,6 +134,18 @@ def test_more_conditions_are_kept(site):
         assert admitted(mount.curl("/api/x", key=site.key))
 
 
+def test_a_user_of_somebody_else_is_no_key(site):
+    """SSLUserName makes a user of any certificate that a client shows: that is not what lets in."""
+    tls = 'SSLVerifyClient optional_no_ca\nSSLUserName SSL_CLIENT_S_DN_CN'
+    for edits, is_open in (([], False), ([(site.mount.protect, REQUIRE, "Require valid-user")], True)):
+        if is_open and type(site.mount) is not ApacheAuthnz:
+            continue
+        with apache(site, edits, extra=tls) as mount:
+            shown = ["--cert", mount.cert, "--key", mount.dir / "key.pem"]
+            assert admitted(mount.curl("/api/x", *shown)) == is_open
+            assert admitted(mount.curl("/api/x", *shown, key=site.key))
+
+
 HTACCESS = """
 AuthnzFcgiCheckAuthnProvider None
 FcgidAccessCheckerAuthoritative Off
@@ -164,14 +179,14 @@ def test_other_ways_to_mount_are_closed():
     site = Site(ApacheAuthnz, path)
     provider = 'AuthnzFcgiCheckAuthnProvider apikeyd Authoritative On RequireBasicAuth Off UserExpr "%{reqenv:APIKEY_ID}"'
     protect = site.mount.protect
-    basic = [(protect, provider, "AuthBasicProvider apikeyd"), (protect, "AuthType None", "AuthType Basic\nAuthName x")]
+    basic = [(protect, provider, "AuthBasicProvider apikeyd"), (protect, "AuthType apikeyd", "AuthType Basic\nAuthName x")]
     try:
         for edits, stranger, holder in (
                 ([(protect, ' UserExpr "%{reqenv:APIKEY_ID}"', "")], 401, 503),
                 ([(protect, "Authoritative On", "Authoritative Off")], 503, 200),
                 ([(protect, provider, "")], 503, 503),
                 ([(protect, "AuthnzFcgiCheckAuthnProvider apikeyd", "AuthnzFcgiCheckAuthnProvider nobody")], 503, 503),
-                ([(protect, provider, ""), (protect, "Require valid-user", "Require apikeyd"), ("gate.conf", "Provider authn ", "Provider authnz ")], 503, 503),
+                ([(protect, provider, ""), (protect, REQUIRE, "Require apikeyd"), ("gate.conf", "Provider authn ", "Provider authnz ")], 503, 503),
                 (basic, 401, 401)):
             with apache(site, edits) as mount:
                 with site.backend_untouched():
@@ -390,6 +405,48 @@ def test_server_sent_events(site):
             seen += s.recv(65536)
 
 
+def test_identity_at_a_fastcgi_backend(site, directory):
+    """PHP-FPM and the like: the backend sees who the key is, never what the client claims, never the key."""
+    FastcgiBackend(directory / "api.sock")
+    os.chmod(directory, 0o755)
+    os.chmod(directory / "api.sock", 0o777)
+    route = f"""
+<Location "/php">
+    Include apikeyd/{site.mount.protect}
+    ProxyPass "unix:{directory}/api.sock|fcgi://php/"
+</Location>"""
+    with apache(site, extra=route, modules=["proxy_fcgi"]) as mount:
+        forged = [a for name in ("Apikey-Id", "Apikey_Id", "Apikey.Id", "apikey-owner", "APIKEY_OWNER", "Apikey-Meta", "X_API_Key") for a in ("-H", f"{name}: evil")]
+        for args in ([], forged):
+            seen = mount.curl("/php/x", *args, key=site.key).json()
+            assert [v for n, v in seen if n == "HTTP_APIKEY_ID"] == [site.id] and [v for n, v in seen if n == "APIKEY_ID"] == [site.id]
+            assert [v for n, v in seen if n == "HTTP_APIKEY_OWNER"] == ["acme"]
+            assert not [n for n, v in seen if "evil" in v or site.key in v]
+        assert mount.curl("/php/x").status == 401
+
+
+def test_trailers_are_no_headers(site):
+    """Fields behind a chunked body: neither a credential nor an identity."""
+    with apache(site) as mount:
+        def send(*headers, trailers):
+            head = ["POST /api/x HTTP/1.1", "Host: localhost", "Transfer-Encoding: chunked", "Trailer: Apikey-Meta, Authorization", "Connection: close", *headers]
+            return mount.raw(("\r\n".join(head) + "\r\n\r\n4\r\nbody\r\n0\r\n" + "".join(f"{t}\r\n" for t in trailers) + "\r\n").encode())
+        with site.backend_untouched():
+            [reply] = send(trailers=[f"Authorization: Bearer {site.key}", f"X-API-Key: {site.key}"])
+            assert reply.status == 401
+        [reply] = send(f"Authorization: Bearer {site.key}", trailers=["Apikey-Id: evil", "Apikey-Meta: evil", f"X-API-Key: {site.admin_key}"])
+        assert reply.status == 200 and reply.json()["length"] == 4
+        site.check_identity(reply.json())
+        site.check_seen(reply.json(), "evil")
+
+
+def test_a_denied_upload_is_answered(site):
+    """5 MB that come although nobody asked for them."""
+    with apache(site) as mount, site.backend_untouched():
+        for http in ("--http1.1", "--http2"):
+            assert mount.curl("/api/x", http, "-X", "POST", "--data-binary", "@-", input=b"x" * 5242880).status == 401
+
+
 # ---- mod_fcgid's own ----
 
 def test_fcgid_needs_no_service():
@@ -397,13 +454,17 @@ def test_fcgid_needs_no_service():
     path = pathlib.Path("/tmp") / f"apikeyd-{os.urandom(4).hex()}"
     path.mkdir()
     daemon, backend = Daemon(path / "d", keeper_timeout="5s"), Backend()
+    own = os.getuid()
+    if own == 0:
+        # As fcgid-gate.conf says; apikey is root's.
+        own = pwd.getpwnam("www-data").pw_uid
+        daemon.write_conf(user="www-data", group="www-data")
+        os.chmod(path, 0o755)
+        for name, mode in (("state", 0o700), ("run", 0o755)):
+            (daemon.dir / name).mkdir(mode)
+            shutil.chown(daemon.dir / name, "www-data", "www-data")
     daemon.pepper()
     _, key = daemon.create("acme")
-    if os.getuid() == 0:
-        os.chmod(path, 0o755)
-        for name in (daemon.dir, *daemon.dir.rglob("*")):
-            shutil.chown(name, "www-data", "www-data")
-    own = pwd.getpwnam("www-data").pw_uid if os.getuid() == 0 else os.getuid()
     mount = ApacheFcgid(path / "m", daemon, backend)
 
     def processes(role):
@@ -421,6 +482,8 @@ def test_fcgid_needs_no_service():
             assert list(processes(b"keeper").values()) == [own]
             workers = processes(b"worker")
             assert workers and set(workers.values()) == {own}
+            # Root's tool talks to it.
+            assert daemon.create("other")
             # The keeper is killed: the next request brings another.
             [keeper] = processes(b"keeper")
             os.kill(keeper, signal.SIGKILL)

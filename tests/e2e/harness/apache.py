@@ -34,7 +34,7 @@ class ApacheAuthnz(Mount):
     refused_natively = True  # a denial's status is apikeyd's own
 
     protecting = [
-        ("protect.conf", "Require valid-user", "gate_down"),
+        ("protect.conf", "Require expr \"-n reqenv('APIKEY_ID') && %{REMOTE_USER} == reqenv('APIKEY_ID')\"", "gate_down"),
         ("backend.conf", "RequestHeader unset Apikey_Id\n", "forged_identity"),
         ("backend.conf", "RequestHeader unset Apikey-Meta\n", "forged_identity_where_the_key_has_none"),
         ("backend.conf", "RequestHeader unset Apikey-Status\n", "forged_internal_headers"),
@@ -71,7 +71,7 @@ class ApacheAuthnz(Mount):
         assert host.endswith("</VirtualHost>")
         host = host.replace("</VirtualHost>", f"""
     DocumentRoot {self.www}
-    <Location "/files/">
+    <Location "/files">
         Include apikeyd/{self.protect}
     </Location>
 {self.extra}
