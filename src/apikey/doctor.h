@@ -74,6 +74,7 @@ struct doctor {
 	int open;		/* no key was needed */
 	int echoes;		/* the API shows the headers that it gets */
 	int key_seen;		/* it got the key */
+	int plain;		/* plain HTTP is served, whatever is claimed of it */
 	/* The first header that leaked, and the probe in whose answer it was. */
 	char gate_leak[64], identity_leak[64];
 	const char *gate_leak_probe, *identity_leak_probe;

@@ -138,7 +138,8 @@ doctor_run_plain(struct doctor *d, const struct doctor_probe *p, struct judgemen
 {
 	if (doctor_send(d, p, &p->shape, d->now, e) == -1)
 		return -1;
-	judge_plain_http(j, d->now, p->open);
+	judge_plain_http(j, d->now, d->plain ? CAUSE_PLAIN_HTTP : p->open);
+	d->plain |= j->result == JUDGE_FAIL && j->cause == CAUSE_PLAIN_HTTP;
 	return 0;
 }
 
