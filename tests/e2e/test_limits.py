@@ -74,7 +74,7 @@ def kill_one(daemon, role):
 
     pid = wait_until(ready, f"a {role} is ready")
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: pid not in daemon.children(), "the dead one is reaped")
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the dead one is reaped")
     return 1
 
 
