@@ -253,12 +253,15 @@ renames_settle(struct plan *next, const struct plan *prev, struct renames *r, st
 		next->limits[i].log[0] = '\0';
 	}
 	inherit(&s);
+	/* Each step for all of them, so that their order in the plan says nothing. */
 	for (size_t i = 0; i < next->nlimits; i++)
 		if (!s.settled[i])
 			(void)give(&s, i, past_log(prev, next->limits[i].name));
 	for (size_t i = 0; i < next->nlimits; i++)
-		if (!s.settled[i] && !give(&s, i, s.wishes[i]) &&
-		    !give(&s, i, next->limits[i].name))
+		if (!s.settled[i])
+			(void)give(&s, i, s.wishes[i]);
+	for (size_t i = 0; i < next->nlimits; i++)
+		if (!s.settled[i] && !give(&s, i, next->limits[i].name))
 			number(&s, i);
 	remember_all(&s);
 	return 0;

@@ -245,6 +245,11 @@ a_wish_is_granted_when_free(void **unused)
 	set(&p, "min=10/60s:other", "", "min=minute", ""); /* it has its log */
 	set(&p, "min=10/60s b=1/1s:minute", "", "min=minute b=b", "");
 	set(&p, "m=10/60s:x b=1/1s", "", "m=minute b=b", "min=m");
+	/* In whatever order they stand: another plan's b has the log a. */
+	p = (struct plan){.name = "p"};
+	set(&p, "a=3/3s b=4/4s:a", "", "a=a~2 b=a", "");
+	p = (struct plan){.name = "p"};
+	set(&p, "b=4/4s:a a=3/3s", "", "b=a a=a~2", "");
 }
 
 int
