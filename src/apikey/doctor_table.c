@@ -128,7 +128,7 @@ static const struct doctor_probe table[] = {
     CLOSED_PATH("path-trailing-slash", "PATH/", "/{path}/"),
     CLOSED_PATH("path-trailing-dot", "PATH.", "/{path}."),
     CLOSED_PATH("path-parameter", "PATH;doctor=1", "/{path};doctor=1"),
-    CLOSED_PATH("path-backslash", "/doctor/..\\\\PATH", "/doctor/..\\{path}"),
+    CLOSED_PATH("path-backslash", "/doctor/..\\PATH", "/doctor/..\\{path}"),
     CLOSED_PATH("path-nul", "PATH%00", "/{path}%00"),
     CLOSED_PATH("absolute-form", "the whole URL in the request line", "{origin}/{path}"),
     {.name = "absolute-form-other",
