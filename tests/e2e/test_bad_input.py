@@ -264,14 +264,16 @@ def small_disk(directory):
 
 
 def test_a_full_disk(directory, small_disk):
-    """Full: limits and changes are refused (503, an error that says why), refusals go on, revoke works, nothing acknowledged is lost;
-    space again: everything goes on unaided."""
+    """Full: limits and changes are refused (503, an error that says why), refusals and dry runs go on, revoke works, nothing acknowledged is
+    lost; space again: everything goes on unaided."""
     d = Daemon(directory / "d", state_dir=str(small_disk / "state"), min_free_space="8M", cache_size="4M")
     d.start()
     try:
         d.tool("plan", "set", "p", "--limit", "hour=1000/1h", check=0)
         kid, key = d.create("acme", plan="p")
         free_id, free_key = d.create("acme")
+        d.tool("plan", "set", "dry", "--limit", "hour=1/1h", "--dry-run", check=0)
+        dry_id, dry_key = d.create("acme", plan="dry")
         statuses = []
 
         def ask():
@@ -285,6 +287,7 @@ def test_a_full_disk(directory, small_disk):
         wait_until(lambda: ask() == 503, "the keeper sees that the disk is full")
         assert d.ask(key).json()["code"] == "unavailable"
         assert d.ask(free_key).status == 200
+        assert [d.ask(dry_key).status for _ in range(3)] == [200] * 3  # a dry run refuses nobody, and counts when it can
         assert d.ask("junk").status == 401
         full = d.tool("create", "--owner", "late")
         assert full.returncode == 3 and "space" in full.stderr
@@ -295,6 +298,8 @@ def test_a_full_disk(directory, small_disk):
         d.create("late")
         assert set(statuses) == {200, 503}
         assert d.json("show", kid)["limits"][0]["used"] == statuses.count(200)
+        assert d.json("show", dry_id)["limits"][0]["used"] == 0 and d.ask(dry_key).status == 200
+        assert d.json("show", dry_id)["limits"][0]["used"] == 1
     finally:
         d.stop(expect=None)
 
