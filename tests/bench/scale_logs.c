@@ -62,7 +62,7 @@ slide(struct rig *r, struct log *l, uint64_t checks)
 
 	for (uint64_t n = 0; n < checks; n += BATCH) {
 		rig_batch(r, slide_step, &s);
-		if (n % (64 * BATCH * 1024) == 0)
+		if ((n + BATCH) % (64 * BATCH * 1024) == 0)
 			rig_must(r, store_housekeep(r->store, 0, &r->e), "housekeeping");
 	}
 }
@@ -87,12 +87,15 @@ fill(struct rig *r, struct log *l, uint64_t units, uint64_t number)
 }
 
 static double
-round_us(struct rig *r, struct log *l)
+round_us(struct rig *r, struct log *l, uint64_t checks)
 {
-	double start = scale_cpu_us();
+	double start;
 
-	slide(r, l, ROUND_CHECKS);
-	return (scale_cpu_us() - start) / ROUND_CHECKS;
+	/* That is the other thread's. */
+	rig_must(r, store_housekeep(r->store, 0, &r->e), "housekeeping");
+	start = scale_cpu_us();
+	slide(r, l, checks);
+	return (scale_cpu_us() - start) / (double)checks;
 }
 
 void
@@ -101,6 +104,7 @@ axis_units(const struct scale_options *o)
 	static const uint64_t all[] = {10, 1000, 100000, 10000000}, few[] = {10, 1000, 10000};
 	size_t n = o->quick ? sizeof(few) / sizeof(few[0]) : sizeof(all) / sizeof(all[0]);
 	struct log logs[sizeof(all) / sizeof(all[0])];
+	uint64_t checks = o->quick ? ROUND_CHECKS / 10 : ROUND_CHECKS;
 	double ratios[ROUNDS];
 	struct rig r;
 
@@ -112,7 +116,7 @@ axis_units(const struct scale_options *o)
 		fill(&r, &logs[i], (o->quick ? few : all)[i], i);
 	for (int round = 0; round < ROUNDS; round++)
 		for (size_t i = 0; i < n; i++)
-			logs[i].rounds[round] = round_us(&r, &logs[i]);
+			logs[i].rounds[round] = round_us(&r, &logs[i], checks);
 	printf("| N | a check, CPU us | / N = %llu |\n|--:|--:|--:|\n",
 	    (unsigned long long)logs[0].units);
 	for (size_t i = 0; i < n; i++) { /* all before the first is sorted */
