@@ -45,13 +45,14 @@ def apache(site, edits=(), **how):
 
 def without_if(site):
     """Everything that protect.conf has, but as an ordinary part of the <Location>."""
-    return [(site.mount.protect, '\n<If "true">\n', "\n"), (site.mount.protect, "\n</If>\n", "\n")]
+    return [(site.mount.protect, f"\n{IF}\n", "\n"), (site.mount.protect, "\n</If>\n", "\n")]
 
 
 def admitted(reply):
     return reply is not None and reply.status == 200
 
 
+IF = "<If \"! ( %{REQUEST_URI} in { '/_apikeyd/deny', '/_apikeyd/unavailable' } && -n reqenv('REDIRECT_STATUS') )\">"
 REQUIRE = "Require expr \"-n reqenv('APIKEY_ID') && %{REMOTE_USER} == reqenv('APIKEY_ID')\""
 
 
@@ -336,6 +337,41 @@ def test_error_documents_need_their_lines():
     finally:
         site.stop()
         shutil.rmtree(path, ignore_errors=True)
+
+
+def test_the_whole_site(site):
+    """The gate on "/", with everything handed on to the backend: denials keep status and body, and nothing of them goes to the backend."""
+    whole = [(site.mount.example, '<Location "/api">', '<Location "/">'), (site.mount.example, f'"http://127.0.0.1:{site.backend.port}/api"', f'"http://127.0.0.1:{site.backend.port}/"')]
+    with apache(site, whole) as mount:
+        limited = site.limited(1)
+        assert admitted(mount.curl("/x", key=limited))
+        paths = ["/_apikeyd/deny", "/_apikeyd/unavailable", "/_apikeyd/", "/_apikeyd/x", "/_apikeyd/../_apikeyd/deny", "/%5fapikeyd/deny"]
+        with site.backend_untouched():
+            for path, key, status, code in (("/x", None, 401, "key_missing"), ("/api/admin/x", site.key, 403, "scope_insufficient"), ("/x", limited, 429, "rate_limited"),
+                                            ("/", "a,b", 400, "request_invalid")):
+                reply = mount.curl(path, key=key)
+                assert reply.status == status and reply.json()["code"] == code and reply.header("Apikey-Denied") == code
+                assert reply.header("Content-Type") == "application/problem+json" and reply.header("Apikey-Problem") is None
+            for path in paths:
+                assert mount.curl(path).status in (401, 404)
+                assert mount.curl(path, key=site.key).status == 404
+            with mount.gate_down():
+                reply = mount.curl("/x", key=site.key)
+                assert reply.status == 503 and reply.json()["code"] == "unavailable"
+        seen = mount.curl("/orders", key=site.key).json()
+        site.check_identity(seen)
+
+
+def test_the_whole_site_needs_its_line(site):
+    """Without it a denial's page is asked of the backend."""
+    if type(site.mount) is ApacheAuthnz:
+        pytest.skip("only while apikeyd is down")
+    whole = [(site.mount.example, '<Location "/api">', '<Location "/">'), (site.mount.example, f'"http://127.0.0.1:{site.backend.port}/api"', f'"http://127.0.0.1:{site.backend.port}/"'),
+             ("server.conf", 'SetEnvIf Request_URI "^/_apikeyd/" no-proxy\n', "")]
+    with apache(site, whole) as mount:
+        before = len(site.backend.seen)
+        mount.curl("/x")
+        assert [s["target"] for s in site.backend.seen[before:]] == ["/_apikeyd/deny"]
 
 
 # ---- mod_cache ----
