@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define SLICE_US 1000
+#define SLICE_US 500
 #define SLICE_LOGS 16 /* in one batch: the clock is looked at between batches, so few */
 #define REST_US (60 * CLOCK_SECOND)
 

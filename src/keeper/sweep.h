@@ -20,7 +20,7 @@ void sweep_init(struct sweep *, int64_t mono_us);
 /* Begins a pass when it is time. */
 void sweep_tick(struct sweep *, int64_t mono_us);
 /*
- * Sweeps for about a millisecond.  ${pause}: ends the pass instead (space is low: deleting takes
+ * Sweeps for about half a millisecond.  ${pause}: ends the pass instead (space is low: deleting takes
  * log and gives the disk nothing back).  1 when something was deleted, and so committed; else 0.  A
  * failure ends the pass and is logged.
  */

@@ -162,8 +162,8 @@ cycle(struct passes *p, uint64_t keys, int number)
 	printf("| %d | %llu | %llu | %.0f | %zu | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |\n",
 	    number, (unsigned long long)full.logs, (unsigned long long)full.blocks,
 	    (double)swept.data_bytes / (double)MIB, p->wall.n,
-	    scale_quantile(p->cpu.at, p->cpu.n, 0.5), scale_quantile(p->cpu.at, p->cpu.n, 0.99),
-	    scale_quantile(p->cpu.at, p->cpu.n, 1), scale_quantile(p->wall.at, p->wall.n, 0.99),
+	    scale_quantile(p->cpu.at, p->cpu.n, 0.5), scale_quantile(p->cpu.at, p->cpu.n, 0.999),
+	    scale_quantile(p->cpu.at, p->cpu.n, 1), scale_quantile(p->wall.at, p->wall.n, 0.999),
 	    scale_quantile(p->wall.at, p->wall.n, 1), scale_quantile(p->checks.at, p->checks.n, 1));
 	fflush(stdout);
 	times_free(&p->cpu);
@@ -191,8 +191,8 @@ axis_sweep(const struct scale_options *o)
 	p->housekeeper = housekeeper_start(p->rig.store, event_fd, &p->rig.e);
 	rig_must(&p->rig, p->housekeeper == NULL ? -1 : 0, "housekeeping");
 	puts("| cycle | idle logs | blocks | files after it, MiB | slices | slice, CPU ms, median "
-	     "| p99 | "
-	     "max | wall ms, p99 | max | check between slices, wall ms, max |\n"
+	     "| p99.9 | "
+	     "max | wall ms, p99.9 | max | check between slices, wall ms, max |\n"
 	     "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
 	for (int i = 1; i <= CYCLES; i++)
 		cycle(p, keys, i);
