@@ -7,6 +7,10 @@
  * paths are refused; clients that mean no harm have resolved them before they send.  Runs in a
  * worker.
  *
+ * An encoded ';' counts like a plain one: Apache and lighttpd decode it before they pass the path
+ * on, and the backend, which reads a parameter where the web server read a name, is led past the
+ * scope.  An encoded '#' stays encoded on the way.
+ *
  * It does not say which route a path is of, and changes nothing in it.
  *
  * Invariant: a path that passes has no dot segment, no empty segment but the last, no path
@@ -83,7 +87,7 @@ is_plain(struct span target)
 	while (rest.len > 0 && rest.p[0] != '?') {
 		raw = rest.p[0];
 		c = next(&rest);
-		if (c < 0x20 || c == 0x7f || c == '\\' || raw == ';' || raw == '#')
+		if (c < 0x20 || c == 0x7f || c == '\\' || c == ';' || raw == '#')
 			return 0;
 		if (c == '/') {
 			if (len == 0 || (len == dots && dots <= 2))

@@ -294,7 +294,8 @@ TARGETS = ["{api}x/../admin/y", "{api}x/%2e%2e/admin/y", "{api}x/.%2E/admin/y", 
            "{admin}..%2fx", "{admin}y/../../x", "{api}admin/", "{api}admin", "{api}admin?x", "{api}admin/?x", "/x/..{api}x", "/%2e%2e{api}x", "/..{api}admin/y",
            "{api}..{api}admin/y", "{api}x#/../admin/y", "{api}x?/../admin/y", "{api}admin%00/y", "{api}x%00/../admin/y", "{api}admin%20/y", "{api}admin%09y", "*", "x",
            "//localhost{api}admin/y", "//x{admin}y", "{api}..;{api}admin/y", "{api};/admin/y", "{api}admin;x=1/y", "{api}x/..;/admin/y", "{api}x\\..\\admin\\y",
-           "{api}x%5c..%5cadmin%5cy", "{api}\\admin/y", "/;{api}admin/y", "{api}%2561dmin/y", "{api}%252e%252e/admin/y"]
+           "{api}x%5c..%5cadmin%5cy", "{api}\\admin/y", "/;{api}admin/y", "{api}%2561dmin/y", "{api}%252e%252e/admin/y",
+           "{api}admin%3bx=1/y", "{api}%3B/admin/y", "{api}x/..%3b/admin/y", "{api}admin%3b"]
 
 
 def targets(site):
