@@ -64,6 +64,7 @@ batch_commit(struct store *s, struct err *e)
 		return store_fail(s, ret, "committing", e);
 	}
 	s->commits++;
+	atomic_store(&s->full, 0);
 	return 0;
 }
 
@@ -120,6 +121,7 @@ store_batch(struct store *s, int (*fn)(void *, struct err *), void *cookie, stru
 	if (rc != 0) {
 		s->now = s->before;
 		store_heads_abort(s->heads);
+		store_journal_abort(s);
 	}
 	s->in_batch = 0;
 	return rc;

@@ -64,6 +64,7 @@ store_fail(struct store *s, int ret, const char *doing, struct err *e)
 	switch (ret) {
 	case ENOSPC:
 	case EDQUOT:
+		atomic_store(&s->full, 1);
 		return err_set(
 		    e, ERR_FULL, "%s: no space left for the store (%s): free some", s->dir, doing);
 	case DB_BUFFER_SMALL:

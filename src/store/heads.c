@@ -21,14 +21,15 @@
 #define HEADS_MIN 512
 #define HEADS_MAX 65536
 #define MOVED_LATELY 16 /* batches */
+#define UNDO_KEPT 4096	/* from one batch to the next: 9 MB; a start may need eight times that */
 
 /* Links of a log in memory. */
 struct slot {
 	struct store_head head; /* first: a head is its slot */
 	uint64_t touched_in;	/* the batch that has it among its undoes */
 	uint64_t added_in;	/* the batch that read it */
-	uint64_t moved_in;	/* the batch that put it to the front of those used */
-	LIST_ENTRY(slot) same;	/* of the same hash, or free */
+	uint64_t moved_in;     /* the batch that put it to the front of those used; they decrease */
+	LIST_ENTRY(slot) same; /* of the same hash, or free */
 	TAILQ_ENTRY(slot) used;
 	TAILQ_ENTRY(slot) behind;
 };
@@ -198,24 +199,39 @@ store_heads_behind(const struct store_heads *h)
 	return s == NULL ? NULL : &s->head;
 }
 
+/* New takes have the highest numbers; only an abort puts old ones back, and those were the oldest:
+ * the place is sought from the end that is nearer. */
+static void
+insert_behind(struct store_heads *h, struct slot *s)
+{
+	struct slot *at = TAILQ_FIRST(&h->behind), *last = TAILQ_LAST(&h->behind, slot_queue);
+	uint64_t take = s->head.behind;
+
+	if (at == NULL || take >= last->head.behind) {
+		TAILQ_INSERT_TAIL(&h->behind, s, behind);
+	} else if (take <= at->head.behind || take - at->head.behind < last->head.behind - take) {
+		while (at->head.behind < take)
+			at = TAILQ_NEXT(at, behind);
+		TAILQ_INSERT_BEFORE(at, s, behind);
+	} else {
+		for (at = last; at->head.behind > take;)
+			at = TAILQ_PREV(at, slot_queue, behind);
+		TAILQ_INSERT_AFTER(&h->behind, at, s, behind);
+	}
+}
+
 void
 store_heads_set_behind(struct store_heads *h, struct store_head *head, uint64_t take)
 {
-	struct slot *s = slot_of(head), *at;
+	struct slot *s = slot_of(head);
 
+	if (head->behind == take)
+		return;
 	if (head->behind != 0)
 		TAILQ_REMOVE(&h->behind, s, behind);
 	head->behind = take;
-	if (take == 0)
-		return;
-	/* New takes have the highest numbers; only an abort puts old ones back. */
-	TAILQ_FOREACH_REVERSE(at, &h->behind, slot_queue, behind)
-	if (at->head.behind <= take)
-		break;
-	if (at == NULL)
-		TAILQ_INSERT_HEAD(&h->behind, s, behind);
-	else
-		TAILQ_INSERT_AFTER(&h->behind, at, s, behind);
+	if (take != 0)
+		insert_behind(h, s);
 }
 
 static void
@@ -252,6 +268,11 @@ store_heads_begin(struct store_heads *h)
 {
 	h->batch++;
 	h->nundo = 0;
+	if (h->undo_cap > UNDO_KEPT) {
+		free(h->undo);
+		h->undo = NULL;
+		h->undo_cap = 0;
+	}
 }
 
 /* Those that the batch read go: they may have been read from what it wrote itself. */
@@ -260,7 +281,7 @@ drop_added(struct store_heads *h)
 {
 	struct slot *s, *next;
 
-	for (s = TAILQ_FIRST(&h->used); s != NULL; s = next) {
+	for (s = TAILQ_FIRST(&h->used); s != NULL && s->moved_in == h->batch; s = next) {
 		next = TAILQ_NEXT(s, used);
 		if (s->added_in == h->batch)
 			store_heads_drop(h, &s->head);

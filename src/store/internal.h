@@ -41,10 +41,10 @@ struct store_counts {
 /* What a batch changes in memory and an abort takes back. */
 struct store_state {
 	struct store_counts counts;
-	uint64_t audit_last; /* seq of the newest entry, 0: none */
+	uint64_t audit_last;		 /* seq of the newest entry, 0: none */
 	uint64_t next_take, needed_take; /* needed: as the journal's newest record says */
-	size_t slot;	      /* behind that of the journal's newest record */
-	uint64_t round_bytes; /* in the slots before it */
+	size_t slot;			 /* behind that of the journal's newest record */
+	uint64_t round_bytes;		 /* in the slots before it */
 };
 
 struct store {
@@ -58,6 +58,7 @@ struct store {
 	/* Set by either thread (to the cause), never cleared: Berkeley DB wants recovery, which is
 	 * a restart. */
 	atomic_int panicked;
+	atomic_int full; /* space ran out, and nothing was committed since */
 	atomic_uint_fast64_t checkpoints;
 	atomic_int_fast64_t said_second; /* Berkeley DB's messages in that second */
 	atomic_uint said;
@@ -71,7 +72,7 @@ struct store {
 	uint64_t commits, aborts;
 	struct store_heads *heads;
 	struct store_journal *journal;
-	uint64_t takes_max; /* STORE_TAKES_MAX; tests make it smaller */
+	uint64_t takes_max;	       /* STORE_TAKES_MAX; tests make it smaller */
 	struct store_windows *windows; /* sweep.c's; NULL until it knows the plans */
 
 	uint8_t record[KEYREC_MAX]; /* being encoded; nobody keeps anything in it across a call */
@@ -128,7 +129,9 @@ size_t store_heads_unstored(const struct store_heads *);
 
 struct store_journal;
 struct store_journal *store_journal_new(void);
+/* A batch begins; it was not committed. */
 void store_journal_begin(struct store *);
+void store_journal_abort(struct store *);
 /* Has the running batch anything for the journal? */
 int store_journal_has(const struct store *);
 /* A take from a limit, by what slog_take was told. */
@@ -144,9 +147,6 @@ int store_journal_add(struct store *, struct store_take *, struct err *)
     __attribute__((warn_unused_result));
 /* The batch's record, when it has takes or a note. */
 int store_journal_write(struct store *, struct err *) __attribute__((warn_unused_result));
-/* Delete records of which no log lacks anything, ${max} at most, but never the newest. */
-int store_journal_trim(struct store *, unsigned max, struct err *)
-    __attribute__((warn_unused_result));
 /* All takes there are, in their order; and the numbers of the next ones are known.  After opening.
  */
 typedef int store_take_fn(struct store *, const struct store_take *, struct err *);

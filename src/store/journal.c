@@ -34,6 +34,7 @@
 #define SLOTS 2048
 #define ROUND_BYTES (UINT64_C(2) << 20) /* or as many slots as have so many bytes */
 #define SLOT_BYTES 2			/* its key */
+#define UNDO_MAX 64			/* records of a batch; one of the keeper's makes a few */
 
 /* What the next take of a record is told by its difference from. */
 struct before {
@@ -48,6 +49,11 @@ struct store_journal {
 	int noted;
 	struct before before;
 	uint64_t ends[SLOTS]; /* the take behind the record's last; 0: there is none */
+	size_t nundo;	      /* what they were before this batch */
+	struct {
+		size_t slot;
+		uint64_t end;
+	} undo[UNDO_MAX];
 	uint8_t record[RECORD_MAX];
 	uint8_t note[STORE_NOTE_MAX];
 };
@@ -71,8 +77,7 @@ slot_key(uint8_t buf[SLOT_BYTES], size_t slot)
 static void
 record_begin(struct store_journal *j)
 {
-	j->takes_len = j->note_len = 0;
-	j->noted = 0;
+	j->takes_len = 0;
 	j->before.now_us = 0;
 	j->before.len = 0;
 }
@@ -80,7 +85,23 @@ record_begin(struct store_journal *j)
 void
 store_journal_begin(struct store *s)
 {
-	record_begin(s->journal);
+	struct store_journal *j = s->journal;
+
+	record_begin(j);
+	j->note_len = j->nundo = 0;
+	j->noted = 0;
+}
+
+/* An end that is too high would have all logs written when its slot comes round: hundreds of
+ * milliseconds, each time that the disk is full. */
+void
+store_journal_abort(struct store *s)
+{
+	struct store_journal *j = s->journal;
+
+	while (j->nundo-- > 0)
+		j->ends[j->undo[j->nundo].slot] = j->undo[j->nundo].end;
+	j->nundo = 0;
 }
 
 int
@@ -100,22 +121,25 @@ next_slot(struct store *s, size_t *slot, struct err *e)
 	*slot = s->now.slot++;
 	if (store_logs_catch_up(s, j->ends[*slot], UINT_MAX, e) < 0)
 		return -1;
-	/* Should the batch be aborted, this is too high, and logs are written a little early. */
+	/* Without room for it an abort leaves the end too high, and logs are written early. */
+	if (j->nundo < UNDO_MAX) {
+		j->undo[j->nundo].slot = *slot;
+		j->undo[j->nundo++].end = j->ends[*slot];
+	}
 	j->ends[*slot] = s->now.next_take;
 	return 0;
 }
 
-int
-store_journal_write(struct store *s, struct err *e)
+/* The takes so far as a record, and that much of the note. */
+static int
+record_write(struct store *s, size_t note_len, struct err *e)
 {
 	struct store_journal *j = s->journal;
 	const struct store_head *behind;
-	size_t slot, len = PREFIX + j->takes_len + j->note_len;
+	size_t slot, len = PREFIX + j->takes_len + note_len;
 	uint8_t key[SLOT_BYTES];
 	struct wbuf out;
 
-	if (!store_journal_has(s))
-		return 0;
 	if (j->takes_len == 0)
 		j->first = s->now.next_take++;
 	if (next_slot(s, &slot, e) != 0)
@@ -127,11 +151,17 @@ store_journal_write(struct store *s, struct err *e)
 	wbuf_u64(&out, j->first);
 	wbuf_u64(&out, s->now.needed_take);
 	wbuf_u32(&out, (uint32_t)j->takes_len);
-	memcpy(j->record + PREFIX + j->takes_len, j->note, j->note_len);
+	memcpy(j->record + PREFIX + j->takes_len, j->note, note_len);
 	s->now.round_bytes += len;
 	record_begin(j);
 	return store_db_put(
 	    s, STORE_DB_JOURNAL, slot_key(key, slot), store_span(j->record, len), e);
+}
+
+int
+store_journal_write(struct store *s, struct err *e)
+{
+	return store_journal_has(s) ? record_write(s, s->journal->note_len, e) : 0;
 }
 
 static void
@@ -184,7 +214,8 @@ store_journal_add(struct store *s, struct store_take *t, struct err *e)
 	struct store_journal *j = s->journal;
 	struct wbuf out;
 
-	if (j->takes_len + TAKE_MAX > TAKES_BYTES && store_journal_write(s, e) != 0)
+	/* The note is for the batch's last record, which is the one that is read. */
+	if (j->takes_len + TAKE_MAX > TAKES_BYTES && record_write(s, 0, e) != 0)
 		return -1;
 	if (j->takes_len == 0)
 		j->first = s->now.next_take;
@@ -210,7 +241,7 @@ damaged(const struct store *s, size_t slot, struct err *e)
 
 /* A record as it is stored; it borrows from the journal's memory. */
 struct record {
-	size_t slot;
+	size_t slot, len;
 	uint64_t first, needed;
 	struct rbuf takes;
 	struct span note;
@@ -231,7 +262,7 @@ record_read(struct store *s, size_t slot, struct record *r, struct err *e)
 		return rc;
 	rbuf_init(&in, j->record, len);
 	version = rbuf_u8(&in);
-	*r = (struct record){.slot = slot};
+	*r = (struct record){.slot = slot, .len = len};
 	r->first = rbuf_u64(&in);
 	r->needed = rbuf_u64(&in);
 	takes = rbuf_u32(&in);
@@ -269,7 +300,7 @@ takes_each(struct store *s, struct record *r, uint64_t needed, store_take_fn *fn
 /* Where records are, for sorting. */
 struct place {
 	uint64_t first;
-	size_t slot;
+	size_t slot, len;
 };
 
 static int
@@ -297,7 +328,7 @@ records_find(
 			return -1;
 		if (rc == 0)
 			continue;
-		places[(*n)++] = (struct place){r.first, slot};
+		places[(*n)++] = (struct place){r.first, slot, r.len};
 		if (r.first > newest) {
 			newest = r.first;
 			*needed = r.needed;
@@ -318,6 +349,11 @@ store_journal_walk(struct store *s, store_take_fn *fn, struct err *e)
 	s->now.next_take = 1;
 	if (records_find(s, places, &n, &s->now.needed_take, e) != 0)
 		return -1;
+	/* With its numbers beginning anew, records would pass for newer than what is taken now. */
+	if (n == 0 && s->now.counts.logs > 0)
+		return err_set(e, ERR_CORRUPT,
+		    "%s: database journal: it is empty, but there are limit logs: restore a backup",
+		    s->dir);
 	for (i = 0; i < n; i++) {
 		if (record_read(s, places[i].slot, &r, e) != 1 ||
 		    takes_each(s, &r, s->now.needed_take, fn, &end, e) != 0)
@@ -327,6 +363,9 @@ store_journal_walk(struct store *s, store_take_fn *fn, struct err *e)
 		s->journal->ends[places[i].slot] = s->now.next_take = end;
 		s->now.slot = places[i].slot + 1;
 	}
+	for (i = 0; i < n; i++)
+		if (places[i].slot < s->now.slot)
+			s->now.round_bytes += places[i].len;
 	return 0;
 }
 

@@ -209,6 +209,16 @@ head_at(struct store *s, struct span log, struct err *e)
 	return head;
 }
 
+/* Would it take a write, for which there is no space, to have one more log in memory? */
+static int
+is_crammed(struct store *s)
+{
+	const struct store_head *excess;
+
+	return atomic_load(&s->full) && (excess = store_heads_excess(s->heads)) != NULL &&
+	       excess->behind != 0;
+}
+
 int
 store_log_look(struct store *s, struct span log, const struct slog_limit *limit, int64_t now_us,
     uint64_t cost, struct slog_state *state, struct err *e)
@@ -219,13 +229,16 @@ store_log_look(struct store *s, struct span log, const struct slog_limit *limit,
 	struct slog L;
 
 	*state = (struct slog_state){0};
-	if (s->in_batch || (log.len > 0 && store_heads_find(s->heads, log) != NULL)) {
+	if (log_name_ok(log, e) != 0)
+		return -1;
+	if ((s->in_batch && !is_crammed(s)) || store_heads_find(s->heads, log) != NULL) {
 		if ((head = head_at(s, log, e)) == NULL)
 			return -1;
 		return slog_peek(&head->log, limit, now_us, cost, &io, state, e);
 	}
-	/* Outside a batch nothing can be written to make room. */
-	if (log_name_ok(log, e) != 0 || head_read(s, log, &L, e) < 0)
+	/* Nothing can be written to make room; but what is not in memory is in its record, whole.
+	 */
+	if (head_read(s, log, &L, e) < 0)
 		return -1;
 	return slog_peek(&L, limit, now_us, cost, &io, state, e);
 }

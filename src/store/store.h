@@ -195,7 +195,7 @@ int store_audit_walk(struct store *, uint64_t after, store_audit_fn *, void *, s
 int store_audit_seek(struct store *, int64_t since_us, uint64_t *after, struct err *)
     __attribute__((warn_unused_result));
 
-/* ---- small named records (steady clock, last batch) ---- */
+/* ---- small named records (steady clock, fingerprints) ---- */
 
 /* get: 1, 0, -1.  Names: up to 64 bytes; "format" and "counts" are the store's own. */
 #define STORE_META_MAX 16384

@@ -268,6 +268,76 @@ test_a_write_that_fails_otherwise(void **state)
 	assert_int_equal(key_there(f, 2), 0);
 }
 
+/* ---- limits ---- */
+
+#define SECOND INT64_C(1000000)
+#define START (SLOG_EPOCH_US + 1000 * SECOND)
+
+static const struct slog_limit limit = {1000000, 86400 * SECOND};
+
+/* Logs [from, to): look at each, and take a unit. */
+struct logs {
+	unsigned from, to;
+	int take;
+};
+
+static int
+step_logs(struct fixture *f, const void *arg, struct err *e)
+{
+	const struct logs *l = arg;
+	struct slog_state st;
+	char name[64];
+
+	for (unsigned n = l->from; n < l->to; n++) {
+		if (snprintf(name, sizeof(name), "kkey_%016uday", n) < 0 ||
+		    store_log_look(f->s, span_of(name), &limit, START, 1, &st, e) != 1)
+			return -1;
+		if (l->take && store_log_take(f->s, span_of(name), &limit, START, 1, e) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static uint64_t
+used(struct fixture *f, unsigned n)
+{
+	struct slog_state st;
+	char name[64];
+
+	assert_true(snprintf(name, sizeof(name), "kkey_%016uday", n) > 0);
+	if (store_log_look(f->s, span_of(name), &limit, START, 0, &st, &f->e) < 0)
+		fail_msg("%s", f->e.msg);
+	return st.used;
+}
+
+/* Looking needs no space, also when all that is in memory has to be written to make room: a dry run
+ * refuses nobody, and a refusal has its figures. */
+static void
+test_looking_on_a_full_disk(void **state)
+{
+	struct fixture *f = *state;
+	const struct logs all = {0, 600, 1}, others = {600, 700, 0}, one = {900, 901, 1};
+
+	f->cache_bytes = 1; /* 512 logs in memory, all of them behind */
+	fixture_open(f);
+	assert_batch(f, step_logs, &all);
+	fail_write = ENOSPC;
+	assert_int_equal(batch(f, step_logs, &one), -1);
+	assert_error(f, ERR_FULL, "free some");
+	assert_batch(f, step_logs, &others);
+	for (unsigned n = 0; n < 600; n++)
+		assert_int_equal(used(f, n), 1);
+	assert_int_equal(batch(f, step_logs, &one), -1);
+	assert_error(f, ERR_FULL, "free some");
+	fail_write = 0;
+	assert_batch(f, step_logs, &one);
+	assert_batch(f, step_logs, &all);
+	fixture_reopen(f);
+	for (unsigned n = 0; n < 600; n++)
+		assert_int_equal(used(f, n), 2);
+	assert_int_equal(used(f, 900), 1);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_make_open, faults_off)
 
 int
@@ -283,6 +353,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		test_opening_on_a_full_disk, fixture_make_leaky, faults_off_leaky),
 	    T(test_a_write_that_fails_otherwise),
+	    cmocka_unit_test_setup_teardown(test_looking_on_a_full_disk, fixture_make, faults_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

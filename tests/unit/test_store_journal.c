@@ -357,6 +357,106 @@ test_notes(void **state)
 }
 
 static int
+step_note_then_takes(struct fixture *f, const void *arg, struct err *e)
+{
+	struct work w = *(const struct work *)arg;
+
+	if (step_note(f, "early", e) != 0)
+		return -1;
+	for (unsigned i = 0; i < 5000; i++) {
+		w.log[0] = i % LOGS; /* names differ: more than one record */
+		if (step_work(f, &w, e) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A batch of several records has one note, whenever it was put. */
+static void
+test_a_note_in_front_of_many_takes(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	struct work w = {.ledger = l, .n = 1, .cost = {1}};
+
+	assert_batch(f, step_note_then_takes, &w);
+	assert_true(journal_records(f) > 1);
+	expect_note(f, "early");
+	fixture_reopen(f);
+	expect_note(f, "early");
+	munmap(l, sizeof(*l));
+}
+
+static int
+step_many_and_fail(struct fixture *f, const void *arg, struct err *e)
+{
+	return step_note_then_takes(f, arg, e) == 0 ? err_set(e, ERR_USAGE, "aborted") : -1;
+}
+
+/* After an abort, which may be each batch's on a full disk, the next batch writes no more logs than
+ * without: it used to write all that were behind. */
+static void
+test_an_abort_makes_nothing_due(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	struct work w = {.ledger = l, .n = 1, .cost = {1}};
+
+	for (unsigned i = 0; i < LOGS; i++) {
+		w.log[0] = i;
+		assert_batch(f, step_work, &w);
+		l->units[i]++;
+	}
+	assert_int_equal(store_heads_unstored(f->s->heads), LOGS);
+	assert_int_equal(batch(f, step_many_and_fail, &w), -1);
+	assert_error(f, ERR_USAGE, "aborted");
+	assert_int_equal(store_heads_unstored(f->s->heads), LOGS);
+	w.log[0] = 7;
+	assert_batch(f, step_work, &w);
+	l->units[7]++;
+	assert_int_equal(store_heads_unstored(f->s->heads), LOGS);
+	compare(f, l);
+	fixture_reopen(f);
+	compare(f, l);
+	munmap(l, sizeof(*l));
+}
+
+/* The round goes on where it was, however often the store is opened. */
+static void
+test_a_round_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	static char note[1001];
+	uint64_t bytes;
+
+	memset(note, 'n', sizeof(note) - 1);
+	for (unsigned i = 0; i < 20; i++)
+		assert_batch(f, step_note, note);
+	bytes = f->s->now.round_bytes;
+	assert_true(bytes > 20000);
+	fixture_reopen(f);
+	assert_true(f->s->now.round_bytes >= bytes && f->s->now.round_bytes < bytes + 2000);
+}
+
+/* Numbers that begin anew are below those that records of logs have: takes would pass for known. */
+static void
+test_a_lost_journal_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	struct work w = {.ledger = l, .n = 1, .cost = {1}};
+	char path[300];
+
+	assert_batch(f, step_work, &w);
+	store_close(&f->s);
+	assert_true(snprintf(path, sizeof(path), "%s/journal.db", f->dir) > 0);
+	assert_int_equal(unlink(path), 0);
+	assert_null(fixture_try(f));
+	assert_error(f, ERR_CORRUPT, "journal");
+	munmap(l, sizeof(*l));
+}
+
+static int
 step_record(struct fixture *f, const void *arg, struct err *e)
 {
 	const struct span *value = arg;
@@ -402,6 +502,10 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		test_a_batch_wider_than_memory, fixture_make, fixture_free),
 	    T(test_notes),
+	    T(test_a_note_in_front_of_many_takes),
+	    T(test_an_abort_makes_nothing_due),
+	    T(test_a_round_goes_on),
+	    T(test_a_lost_journal_is_refused),
 	    T(test_damage_is_refused),
 	};
 
