@@ -50,7 +50,7 @@
 /* 1968: one 2 KiB overflow page. */
 #define SLOG_BLOCK_BYTES (8 * (SLOG_INLINE_MAX + 1))
 #define SLOG_AHEAD 16
-/* 2024; 2030 is the largest item on an 8 KiB page. */
+/* 2024: it fits one page of 4 KiB. */
 #define SLOG_HEAD_MAX (8 + 8 * SLOG_INLINE_MAX + 56)
 
 struct slog_limit {

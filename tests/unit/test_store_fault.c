@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -22,6 +23,9 @@ static int fail_write;	   /* an errno for every write to a file, 0: none */
 static int fail_fdatasync; /* an errno for ${fail_fdatasync_count} calls */
 static int fail_fdatasync_count;
 static unsigned fdatasyncs;
+static unsigned kill_at_page; /* die in the so manieth write of a page, 0: in none */
+
+#define PAGE 4096 /* Linux's: a kill comes through between two of them */
 
 ssize_t
 write(int fd, const void *p, size_t n)
@@ -39,6 +43,10 @@ pwrite(int fd, const void *p, size_t n, off_t at)
 	if (fail_write != 0) {
 		errno = fail_write;
 		return -1;
+	}
+	if (kill_at_page > 0 && --kill_at_page == 0) {
+		(void)syscall(SYS_pwrite64, fd, p, n > PAGE ? n - PAGE : n, at);
+		(void)kill(getpid(), SIGKILL);
 	}
 	return syscall(SYS_pwrite64, fd, p, n, at);
 }
@@ -338,6 +346,38 @@ test_looking_on_a_full_disk(void **state)
 	assert_int_equal(used(f, 900), 1);
 }
 
+static unsigned life;
+
+/* Batches and checkpoints until a write of a page is the last. */
+static int
+die_in_a_page(struct fixture *f)
+{
+	struct logs l = {.take = 1};
+
+	fixture_open(f);
+	kill_at_page = 1 + life * 7 % 50;
+	for (unsigned i = 0; i < 1000; i++) {
+		l.from = i % 10 * 30;
+		l.to = l.from + 30;
+		if (batch(f, step_logs, &l) != 0 || store_housekeep(f->s, 1, &f->e) != 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* A kill in the middle of a page's write: the store opens again, whatever page it was. */
+static void
+test_a_page_cut_by_a_kill(void **state)
+{
+	struct fixture *f = *state;
+
+	for (life = 0; life < 30; life++) {
+		assert_int_equal(in_child(die_in_a_page, f), -1);
+		fixture_open(f);
+		store_close(&f->s);
+	}
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_make_open, faults_off)
 
 int
@@ -354,6 +394,7 @@ main(void)
 		test_opening_on_a_full_disk, fixture_make_leaky, faults_off_leaky),
 	    T(test_a_write_that_fails_otherwise),
 	    cmocka_unit_test_setup_teardown(test_looking_on_a_full_disk, fixture_make, faults_off),
+	    cmocka_unit_test_setup_teardown(test_a_page_cut_by_a_kill, fixture_make, faults_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
