@@ -36,6 +36,13 @@
 #define SLOT_BYTES 2			/* its key */
 #define UNDO_MAX 64			/* records of a batch; one of the keeper's makes a few */
 
+/*
+ * Logs are written some slots before they have to be, so many a batch beside as many as it takes:
+ * a small batch that overwrites a long record, or ends a round early, would pay for thousands.
+ */
+#define AHEAD 256
+#define AHEAD_LOGS 128
+
 /* What the next take of a record is told by its difference from. */
 struct before {
 	int64_t now_us;
@@ -110,12 +117,28 @@ store_journal_has(const struct store *s)
 	return s->journal->takes_len > 0 || s->journal->noted;
 }
 
+/* Up to which take logs are to be written by and by. */
+static uint64_t
+due_ahead(const struct store *s)
+{
+	const uint64_t *ends = s->journal->ends;
+	uint64_t due = ends[(s->now.slot + AHEAD) % SLOTS];
+
+	/* A round of long records ends early, and behind its slots lie older ones. */
+	if (s->now.round_bytes > ROUND_BYTES / 4 * 3 && due < ends[0])
+		due = ends[0];
+	return due;
+}
+
 /* The slot of the next record, of which no log lacks anything.  0 or -1. */
 static int
 next_slot(struct store *s, size_t *slot, struct err *e)
 {
 	struct store_journal *j = s->journal;
+	unsigned takes = (unsigned)(s->now.next_take - j->first);
 
+	if (store_logs_catch_up(s, due_ahead(s), takes + AHEAD_LOGS, e) < 0)
+		return -1;
 	if (s->now.slot == SLOTS || s->now.round_bytes > ROUND_BYTES)
 		s->now.slot = s->now.round_bytes = 0;
 	*slot = s->now.slot++;

@@ -421,6 +421,67 @@ test_an_abort_makes_nothing_due(void **state)
 	munmap(l, sizeof(*l));
 }
 
+struct wide {
+	unsigned from, n;
+	size_t note_len;
+};
+
+/* A unit of each of ${n} logs, and a note. */
+static int
+step_each(struct fixture *f, const void *arg, struct err *e)
+{
+	static const uint8_t note[STORE_NOTE_MAX];
+	const struct wide *w = arg;
+	char name[64];
+
+	for (unsigned i = 0; i < w->n; i++) {
+		log_name(name, w->from + i);
+		if (store_log_take(f->s, span_of(name), &limit, START, 1, e) != 0)
+			return -1;
+	}
+	return store_note_put(f->s, note, w->note_len, e);
+}
+
+/* Batches of one take; how many logs were written in the one that wrote most. */
+static size_t
+most_written(struct fixture *f, unsigned batches, size_t note_len)
+{
+	struct wide w = {0, 1, note_len};
+	size_t before, after, most = 0;
+
+	for (unsigned i = 0; i < batches; i++, before = after) {
+		before = store_heads_unstored(f->s->heads);
+		assert_batch(f, step_each, &w);
+		after = store_heads_unstored(f->s->heads);
+		if (before - after > most)
+			most = before - after;
+	}
+	assert_true(after < 2);
+	return most;
+}
+
+/* No small batch pays for what others left: neither for long records that it overwrites, nor when a
+ * round ends early with the short ones of the round before it behind. */
+static void
+test_small_batches_write_little(void **state)
+{
+	struct fixture *f = *state;
+	struct wide w = {.n = 500};
+
+	f->cache_bytes = 64 << 20;
+	fixture_open(f);
+	for (unsigned i = 0; i < 12; i++, w.from += w.n)
+		assert_batch(f, step_each, &w);
+	assert_int_equal(store_heads_unstored(f->s->heads), 6000);
+	assert_in_range(most_written(f, 2 * 2048, 0), 1, 140);
+
+	w = (struct wide){10000, 1, 0};
+	for (; w.from < 12040; w.from++)
+		assert_batch(f, step_each, &w);
+	assert_in_range(store_heads_unstored(f->s->heads), 1500, 2040);
+	assert_in_range(most_written(f, 3000, 12000), 1, 140);
+}
+
 /* The round goes on where it was, however often the store is opened. */
 static void
 test_a_round_goes_on(void **state)
@@ -504,6 +565,8 @@ main(void)
 	    T(test_notes),
 	    T(test_a_note_in_front_of_many_takes),
 	    T(test_an_abort_makes_nothing_due),
+	    cmocka_unit_test_setup_teardown(
+		test_small_batches_write_little, fixture_make, fixture_free),
 	    T(test_a_round_goes_on),
 	    T(test_a_lost_journal_is_refused),
 	    T(test_damage_is_refused),
