@@ -295,7 +295,9 @@ static const struct setting table[] = {
 	.doc =
 	    "Refuse with 400 `request_invalid` a path that web server and backend may take for "
 	    "different "
-	    "ones: with `.` or `..` as a segment, `//`, `;` or a backslash in it, encoded or not. "
+	    "ones: with `.` or `..` as a segment, `//`, `;` or a backslash in it, encoded or not, "
+	    "or "
+	    "with UTF-8 that is longer than needed. "
 	    "When false, a "
 	    "key may reach a route that needs a scope by a spelling that the web server takes for "
 	    "another."},

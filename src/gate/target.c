@@ -7,15 +7,12 @@
  * paths are refused; clients that mean no harm have resolved them before they send.  Runs in a
  * worker.
  *
- * An encoded ';' counts like a plain one: Apache and lighttpd decode it before they pass the path
- * on, and the backend, which reads a parameter where the web server read a name, is led past the
- * scope.  An encoded '#' stays encoded on the way.
- *
  * It does not say which route a path is of, and changes nothing in it.
  *
  * Invariant: a path that passes has no dot segment, no empty segment but the last, no path
- * parameter, no backslash and no control character, however they are encoded (once); so removing
- * dot segments, merging slashes and cutting parameters leave it as it is.
+ * parameter, no backslash and no control character, however they are encoded (once, and in no more
+ * bytes of UTF-8 than they need); so removing dot segments, merging slashes and cutting parameters
+ * leave it as it is, also after a web server that hands on what it has decoded.
  */
 
 #include "gate/target.h"
@@ -49,6 +46,17 @@ next(struct span *rest)
 	return c;
 }
 
+/* In UTF-8 that takes more bytes than it needs (%c0%af), careless readers find another character.
+ */
+static int
+is_overlong(int lead, int c)
+{
+	if (c < 0x80 || c > 0xbf)
+		return 0;
+	return lead == 0xc0 || lead == 0xc1 || (lead == 0xe0 && c < 0xa0) ||
+	       (lead == 0xf0 && c < 0x90);
+}
+
 /* Of the absolute form what follows scheme and authority. */
 static struct span
 path_of(struct span target)
@@ -76,7 +84,7 @@ is_plain(struct span target)
 {
 	struct span rest = path_of(target);
 	size_t len = 0, dots = 0; /* of the segment so far */
-	int c, raw;
+	int c, raw, before = 0;
 
 	if (span_is(target, "*") || rest.len == 0 || rest.p[0] == '?')
 		return 1;
@@ -87,8 +95,10 @@ is_plain(struct span target)
 	while (rest.len > 0 && rest.p[0] != '?') {
 		raw = rest.p[0];
 		c = next(&rest);
-		if (c < 0x20 || c == 0x7f || c == '\\' || c == ';' || raw == '#')
+		if (c < 0x20 || c == 0x7f || c == '\\' || c == ';' || raw == '#' ||
+		    is_overlong(before, c))
 			return 0;
+		before = c;
 		if (c == '/') {
 			if (len == 0 || (len == dots && dots <= 2))
 				return 0;

@@ -36,7 +36,8 @@ static void
 test_plain(void **state)
 {
 	static const char *const good[] = {"/", "/api/", "/api/x", "/api/x.json", "/api/...",
-	    "/api/..x/.y/z..", "/api/a%2Fb", "/api/a%23b", "/api/%20%c3%bc",
+	    "/api/..x/.y/z..", "/api/a%2Fb", "/api/a%23b", "/api/%20%c3%bc", "/api/%e2%82%ac",
+	    "/api/%f0%9f%94%91", "/api/%e0%a4%85", "/api/\xc0/x", "/api/%c1",
 	    "/api/x?a=../../;b=//c\\", "/?", "*", "", "?x", "https://h/api/x", "http://h:1",
 	    "http://h?x=..", "HTTP://h/", "/api/%2E.x"};
 	size_t i;
@@ -52,11 +53,13 @@ test_not_plain(void **state)
 {
 	static const char *const bad[] = {"/..", "/.", "/api/../x", "/api/./x", "/api/..", "/api/.",
 	    "/api/%2e%2e/x", "/api/.%2E/x", "/api/%2e", "/api/x%2f..%2fy", "/api/x%2F%2e%2e",
-	    "/api/..;/x", "/api;v=1/x", "/api/x;", "/;", "/api/x%3bv=1/y", "/api/..%3B/x",
-	    "//api/x", "/api//x", "/api/x//", "/%2fapi", "/api/%2f", "/api\\x", "/api/x%5cy",
-	    "/api/..%5cx", "/api/%00", "/api/x%0d%0a", "/api/%7f", "/api/\x01", "/api/x#/y",
-	    "/api/%", "/api/%2", "/api/%zz", "api/x", "..", "h:443", "http://h/../x", "http://h//x",
-	    "https://u@h/api;x", "/http://h/x", "://h/x", "/\xff/../x"};
+	    "/api/..;/x", "/api;v=1/x", "/api/x;", "/;", "//api/x", "/api//x", "/api/x//",
+	    "/%2fapi", "/api/%2f", "/api\\x", "/api/x%5cy", "/api/..%5cx", "/api/%00",
+	    "/api/x%0d%0a", "/api/%7f", "/api/\x01", "/api/x#/y", "/api/%", "/api/%2", "/api/%zz",
+	    "api/x", "..", "h:443", "http://h/../x", "http://h//x", "https://u@h/api;x",
+	    "/http://h/x", "://h/x", "/\xff/../x", "/api/a%3Bb", "/api/%3b/x", "/api/..%3b/x",
+	    "/api/%c0%afx", "/api/\xc0\xaf", "/api/%c0\xae", "/api/x/%C0%AE%c0%ae/y", "/api/%c1%9c",
+	    "/api/%e0%80%af", "/api/%f0%80%80%af"};
 	size_t i;
 
 	(void)state;
