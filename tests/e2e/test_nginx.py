@@ -216,6 +216,26 @@ CACHE = """proxy_cache_path {dir}/cache keys_zone=c:1m;
     proxy_cache c; proxy_cache_valid any 1h;"""
 
 
+def nobodys_gate(connection):
+    with connection.makefile("rb") as file:
+        fcgi.read_request(file)
+        connection.sendall(fcgi.answer_bytes(b"Status: 200 OK\r\nX-Accel-Redirect: @backend\r\n\r\n"))
+
+
+@pytest.mark.parametrize("site", [NginxAccel], indirect=True, ids=lambda m: m.name)
+def test_what_else_leads_to_an_admitted_location(site):
+    """An error_page or a try_files that ends in a named location has asked nobody; a redirect to it that comes without an identity is not apikeyd's."""
+    lines = "location /lost/ { root {dir}; error_page 404 = @backend; } location /tried/ { root {dir}; try_files $uri @backend; }"
+    with site.changed(extra=lines), site.backend_untouched():
+        for path in ("/lost/x", "/tried/x"):
+            for key in (None, site.key):
+                assert site.mount.send(path, "Apikey-Id: evil", key=key).status == 503
+        with site.mount.gate_fake(nobodys_gate):
+            assert site.mount.send("/api/x", key=site.key).status == 503
+    with site.changed(extra=lines, drop=("admitted.conf", 'if ($apikey_id = "") { return 503; }')):
+        assert site.mount.send("/lost/x").status == site.mount.send("/tried/x").status == 200, "the line is needed"
+
+
 @both
 def test_a_cache_of_an_outer_level_is_not_shared_between_keys(site):
     """What the backend told one key is not told another."""

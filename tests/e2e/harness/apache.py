@@ -41,6 +41,7 @@ class ApacheAuthnz(Mount):
         ("backend.conf", 'RequestHeader edit* Connection "(?i)apikey[^,\\s]*" "x"', "stripped_identity"),
         ("backend.conf", f"RequestHeader unset X_Api_Key     {FINAL}", "keys_with_other_spellings"),
         ("backend.conf", f"RequestHeader unset Authorization {FINAL}", "forged_identity"),
+        ("backend.conf", "Header unset Apikey-Owner   \"expr=-n reqenv('APIKEY_ID')\"", "backend_in_the_gates_name"),
         ("server.conf", "Redirect 404", "internal_locations"),
     ]
 

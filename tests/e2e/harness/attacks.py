@@ -5,6 +5,7 @@ that mount without the line, where it has to succeed. So none of them can pass b
 
 import contextlib
 import itertools
+import re
 import threading
 import urllib.parse
 
@@ -269,15 +270,18 @@ def absolute_targets(site):
             refused(reply)
 
 
+OVERLONG = re.compile("%(c[01])%([89ab][0-9a-f])", re.IGNORECASE)
+
+
 def views(target):
-    """What backends may take a path for: as it is; decoded, with dot segments resolved; the same without ;parameters and with '\\' as '/'; the path
-    of what looks like an absolute URL."""
+    """What backends may take a path for, in any case: as it is; decoded, with dot segments resolved; the same without ;parameters, without what stands
+    behind a '?' and with '\\' as '/'; the path of what looks like an absolute URL; ASCII in two bytes of UTF-8."""
     raw = target.partition("?")[0]
-    forms = [raw]
+    forms = [raw, OVERLONG.sub(lambda m: chr((int(m[1], 16) & 3) << 6 | int(m[2], 16) & 63), raw)]
     if "//" in raw:
         forms.append("/" + raw.split("//", 1)[1].partition("/")[2])
     for form in list(forms):
-        for text in (form, urllib.parse.unquote(form)):
+        for text in (form, urllib.parse.unquote(form), urllib.parse.unquote(form).partition("?")[0]):
             for flat in (text, text.replace("\\", "/"), "/".join(s.partition(";")[0] for s in text.replace("\\", "/").split("/"))):
                 out = []
                 for segment in flat.split("/"):
@@ -295,7 +299,8 @@ TARGETS = ["{api}x/../admin/y", "{api}x/%2e%2e/admin/y", "{api}x/.%2E/admin/y", 
            "{api}..{api}admin/y", "{api}x#/../admin/y", "{api}x?/../admin/y", "{api}admin%00/y", "{api}x%00/../admin/y", "{api}admin%20/y", "{api}admin%09y", "*", "x",
            "//localhost{api}admin/y", "//x{admin}y", "{api}..;{api}admin/y", "{api};/admin/y", "{api}admin;x=1/y", "{api}x/..;/admin/y", "{api}x\\..\\admin\\y",
            "{api}x%5c..%5cadmin%5cy", "{api}\\admin/y", "/;{api}admin/y", "{api}%2561dmin/y", "{api}%252e%252e/admin/y",
-           "{api}admin%3bx=1/y", "{api}%3B/admin/y", "{api}x/..%3b/admin/y", "{api}admin%3b"]
+           "{api}x/..%3b/admin/y", "{api}%3B/admin/y", "{api}admin%3bx=1/y", "{api}admin%3b", "{api}admin%3fx", "{api}admin%3F/y", "{api}ADMIN/y", "{api}Admin",
+           "{api}%41dmin/y", "{api}%61DMIN%2fy", "{api}%c1%a1dmin/y", "{api}x/%c0%ae%c0%ae/admin/y", "{api}x%c0%af%c0%ae.%C0%AFadmin/y"]
 
 
 def targets(site):
@@ -361,6 +366,14 @@ def backend_redirects(site):
             assert len(site.backend.seen) == before + 1
             for leaked in ("Apikey-Id", "Apikey-Owner", "Apikey-Status"):
                 assert reply.header(leaked) is None
+
+
+@attack
+def backend_in_the_gates_name(site):
+    """A backend that repeats what it gets, or is made to, tells no client whose key it is, and denies nothing in the gate's name."""
+    for name in ("Id", "Owner", "Plan", "Scopes", "Meta", "Status", "Problem", "Denied"):
+        reply = site.mount.send(f"{site.mount.api}x?say=Apikey-{name}:evil", key=site.key)
+        assert reply.status == 200 and not [n for n, _ in reply.headers if n.lower().startswith("apikey")], (name, reply)
 
 
 # ---- the gate ----

@@ -14,6 +14,7 @@ IDENTITY = [
     ("identity.conf", 'proxy_set_header X-Api-Key      "";', "keys_with_other_spellings"),
     ("identity.conf", 'proxy_set_header Authorization  "";', "forged_identity"),
     ("identity.conf", "proxy_ignore_headers   X-Accel-Redirect;", "backend_redirects"),
+    ("identity.conf", "proxy_hide_header   Apikey-Owner;", "backend_in_the_gates_name"),
 ]
 
 
@@ -73,6 +74,8 @@ class NginxAuthRequest(Nginx):
     internal = ("/_apikeyd", "/_apikeyd/", "/_apikeyd?x=1", "/%5fapikeyd", "/@apikey_deny", "/@apikey_down")
     protecting = [
         *IDENTITY,
+        ("example.conf", "set $apikey_scope $api_scope;", "policy_from_the_client"),
+        ("example.conf", "~*", "odd_targets_around_a_scope"),  # the pattern is a plain path then
         ("protect.conf", "auth_request /_apikeyd;", "gate_down"),
         ("gate.conf", "internal;                  # only nginx itself asks here", "internal_locations"),
     ]
@@ -86,4 +89,5 @@ class NginxAccel(Nginx):
     protecting = [
         *IDENTITY,
         ("accel.conf", "fastcgi_param APIKEYD_SCOPE $apikey_scope;", "odd_targets_around_a_scope"),
+        ("example-accel.conf", "~*", "odd_targets_around_a_scope"),
     ]
