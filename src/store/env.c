@@ -140,6 +140,8 @@ open_fail(struct store *s, const char *file, int ret, struct err *e)
 		ret = cause;
 	if (ret == DB_RUNRECOVERY && store_space(s, &free_bytes, e) >= 0 && free_bytes < FULL_BYTES)
 		ret = ENOSPC;
+	if (file != NULL && ret == ENOENT)
+		return err_set(e, ERR_CORRUPT, "%s/%s: missing: restore a backup", s->dir, file);
 	if (!is_damage(ret))
 		return store_fail(s, ret, file == NULL ? "recovering" : file, e);
 	if (file != NULL)
@@ -170,8 +172,10 @@ env_open(struct store *s, uint64_t cache_bytes, struct err *e)
 	return 0;
 }
 
+/* ${create}: DB_CREATE, or 0 in a store that has all its files: one that is lost and made anew
+ * would let everybody in whom its records kept out. */
 static int
-db_open(struct store *s, enum store_db which, struct err *e)
+db_open(struct store *s, enum store_db which, uint32_t create, struct err *e)
 {
 	const struct store_db_spec *spec = &store_db_specs[which];
 	DB *db;
@@ -183,7 +187,7 @@ db_open(struct store *s, enum store_db which, struct err *e)
 	if ((ret = db->set_flags(db, DB_CHKSUM)) != 0 ||
 	    (ret = db->set_pagesize(db, spec->page_bytes)) != 0 ||
 	    (ret = db->open(db, NULL, spec->file, NULL, spec->type,
-		 DB_CREATE | DB_AUTO_COMMIT | DB_THREAD, FILE_MODE)) != 0)
+		 create | DB_AUTO_COMMIT | DB_THREAD, FILE_MODE)) != 0)
 		return open_fail(s, spec->file, ret, e);
 	return 0;
 }
@@ -221,10 +225,10 @@ dbs_open(struct store *s, struct err *e)
 {
 	int which, known;
 
-	if (db_open(s, STORE_DB_META, e) != 0 || (known = store_format_read(s, e)) < 0)
+	if (db_open(s, STORE_DB_META, DB_CREATE, e) != 0 || (known = store_format_read(s, e)) < 0)
 		return -1;
 	for (which = STORE_DB_META + 1; which < STORE_DBS; which++)
-		if (db_open(s, (enum store_db)which, e) != 0)
+		if (db_open(s, (enum store_db)which, known ? 0 : DB_CREATE, e) != 0)
 			return -1;
 	if (known == 0 && format_begin(s, e) != 0)
 		return -1;

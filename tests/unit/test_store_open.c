@@ -606,11 +606,35 @@ test_stat(void **state)
 #define LEAKY(fn) cmocka_unit_test_setup_teardown(fn, fixture_make_leaky, fixture_free_leaky)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_make, fixture_free)
 
+/* A lost file is not made anew: without plans, say, keys would have no limits. */
+static void
+test_a_missing_file(void **state)
+{
+	struct fixture *f = *state;
+	char path[300];
+
+	for (unsigned which = STORE_DB_META + 1; which < STORE_DBS; which++) {
+		store_close(&f->s);
+		nftw(f->dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		fixture_open(f);
+		key_put(f, 1);
+		store_close(&f->s);
+		assert_true(
+		    snprintf(path, sizeof(path), "%s/%s", f->dir, store_db_specs[which].file) > 0);
+		assert_int_equal(unlink(path), 0);
+		for (unsigned again = 0; again < 2; again++) {
+			assert_null(fixture_try(f));
+			assert_error(f, ERR_CORRUPT, store_db_specs[which].file);
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    T(test_makes_a_private_store),
+	    T(test_a_missing_file),
 	    T(test_umask_cannot_lock_the_owner_out),
 	    T(test_reopens_with_all_that_was_there),
 	    T(test_recovers_after_its_owner_died),
