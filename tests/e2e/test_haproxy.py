@@ -15,6 +15,7 @@ import test_doctor
 
 from harness.daemon import Daemon, wait_until
 from harness.haproxy import HAProxy
+from harness.http2 import block, connect, frame
 
 pytestmark = pytest.mark.parametrize("site", [HAProxy], indirect=True, ids=lambda m: m.name)
 
@@ -440,15 +441,6 @@ def test_a_backend_that_is_down(site):
 
 # ---- HTTP/2 ----
 
-def frame(kind, flags, stream, payload=b""):
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
-def block(fields):
-    """Header fields, none of them compressed (RFC 7541 6.2.2)."""
-    return b"".join(b"\x00" + b"".join(bytes([len(x)]) + x.encode() for x in pair) for pair in fields)
-
-
 def ask_h2(s, fields, flags=5):
     """One request (flags 4: whose stream stays open) on a connection of its own: the frames of its stream as (kind, payload), until it ends or, when it stays
     open, is answered."""
@@ -467,10 +459,7 @@ def ask_h2(s, fields, flags=5):
 
 
 def h2(site):
-    import ssl
-    context = ssl.create_default_context(cafile=site.mount.cert)
-    context.set_alpn_protocols(["h2"])
-    return context.wrap_socket(socket.create_connection(("127.0.0.1", site.mount.port), 20), server_hostname="localhost")
+    return connect(site.mount)
 
 
 def test_http2_in_plain_text(site):

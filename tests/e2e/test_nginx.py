@@ -44,13 +44,19 @@ def test_identity_at_a_fastcgi_backend(site):
 
 @both
 def test_what_a_fastcgi_backend_says(site):
-    """X-Accel-Redirect moves nobody, and its own 401 is its own, also where an outer level has pages for errors."""
+    """X-Accel-Redirect moves nobody, nobody is told whose key it is, and its own 401 is its own, also where an outer level has pages for errors."""
     moved = "/php/x?say=X-Accel-Redirect:/api/admin/x"
+    told = "/php/x?say=Apikey-Owner:acme"
     with site.changed(outer="fastcgi_intercept_errors on;"):
         backend = FastcgiBackend(site.mount.dir / "php.sock")
         assert site.mount.send(moved, key=site.key).status == 200
         reply = site.mount.send("/php/x?say=Status:401&say=X-Backend:yes", key=site.key)
         assert reply.status == 401 and reply.header("X-Backend") == "yes"
+        assert site.mount.send(told, key=site.key).header("Apikey-Owner") is None
+        backend.close()
+    with site.changed(drop=("identity.conf", "fastcgi_hide_header Apikey-Owner;")):
+        backend = FastcgiBackend(site.mount.dir / "php.sock")
+        assert site.mount.send(told, key=site.key).header("Apikey-Owner") == "acme", "the line is needed"
         backend.close()
     with site.changed(drop=("identity.conf", "fastcgi_ignore_headers X-Accel-Redirect;")):
         backend = FastcgiBackend(site.mount.dir / "php.sock")

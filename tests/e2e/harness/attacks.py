@@ -9,6 +9,8 @@ import re
 import threading
 import urllib.parse
 
+from . import http2 as h2
+
 ATTACKS = {}
 
 
@@ -140,6 +142,46 @@ def http2(site):
         for lines in ([f"X-API-Key: {site.key}", f"X-API-Key: {site.admin_key}"], [f"Authorization: Bearer {site.key}", f"Authorization: Bearer {site.admin_key}"]):
             refused(site.mount.curl(site.mount.api + "x", "--http2", *[a for line in lines for a in ("-H", line)]))
         refused(site.mount.curl(site.mount.admin + "x", "--http2", key=site.key))
+
+
+@attack
+def http2_streams(site):
+    """Many keys at once on one connection: each request reaches the backend with its own identity, or not at all."""
+    if not site.mount.http2:
+        return
+    keys = [site.key, None, site.admin_key, "junk"] * 8
+    before = len(site.backend.seen)
+    h2.together(site.mount, [h2.fields(f"{site.mount.api}stream{i}", k) for i, k in enumerate(keys)])
+    ids = {site.key: site.id, site.admin_key: site.admin_id}
+    seen = site.backend.seen[before:]
+    assert len(seen) == 16
+    for s in seen:
+        key = keys[int(s["target"].partition("stream")[2])]
+        assert site.identity(s)["APIKEY_ID"] == [ids.get(key)], s
+
+
+@attack
+def http2_fields(site):
+    """What HTTP/2 has in place of a request line, and lines within a field, which HTTP/1 towards the backend would make headers or a request of."""
+    if not site.mount.http2:
+        return
+    api, admin = site.mount.api, site.mount.admin
+    line = " HTTP/1.1\r\nApikey-Id: evil\r\nX: "
+    pseudo = [{"path": p} for p in (admin + "x", f"{api}%61dmin/x", f"{api}x/../admin/y", f"/{admin}x", f"https://localhost{admin}x", "", "*", "?x", admin[1:], f"@localhost{admin}",
+                                    f":80{admin}x", f"{api}#/../admin", f"{admin}x y", f"{api}x\0", api + "x" + line)]
+    pseudo += [{"method": m} for m in ("CONNECT", "", f"GET {admin}x", "GET / HTTP/1.1\r\nX: y")]
+    pseudo += [{"authority": a} for a in ("localhost" + admin, "x@localhost", "", "localhost\r\nApikey-Id: evil", "localhost?", "localhost#")]
+    pseudo += [{"scheme": s} for s in ("", f"https://localhost{admin}x?", "https\r\nApikey-Id: evil")] + [{"protocol": "websocket"}, {"apikey-id": "evil"}]
+    more = [("x", "y\r\nApikey-Id: evil"), ("x", "y\nApikey-Id: evil"), ("x", "y\rApikey-Id: evil"), ("x\r\napikey-id", "evil"), ("apikey-id: evil\r\nx", "y"), ("apikey-id ", "evil"),
+            ("Apikey-Id", "evil"), ("connection", "apikey-id"), ("transfer-encoding", "chunked"), ("upgrade", "h2c"), (":path", admin + "x"), (":method", "POST"), ("host", "evil.example")]
+    for key in (None, site.key):
+        for request in [h2.fields(**{"path": api + "x", "key": key, **p}) for p in pseudo] + [[*h2.fields(api + "x", key), m] for m in more]:
+            before = len(site.backend.seen)
+            h2.together(site.mount, [request])
+            for seen in site.backend.seen[before:]:
+                assert key and not any(v.startswith(admin) for v in views(seen["target"])), (request, seen)
+                site.check_identity(seen)
+                site.check_seen({"headers": [h for h in seen["headers"] if h[0].lower() not in ("host", "x-forwarded-host", "x-forwarded-server")]}, "evil")
 
 
 @attack

@@ -75,6 +75,7 @@ class NginxAuthRequest(Nginx):
     protecting = [
         *IDENTITY,
         ("example.conf", "set $apikey_scope $api_scope;", "policy_from_the_client"),
+        ("example.conf", "set $apikey_scope $api_scope;", "http2_fields"),
         ("example.conf", "~*", "odd_targets_around_a_scope"),  # the pattern is a plain path then
         ("protect.conf", "auth_request /_apikeyd;", "gate_down"),
         ("gate.conf", "internal;                  # only nginx itself asks here", "internal_locations"),
@@ -89,5 +90,6 @@ class NginxAccel(Nginx):
     protecting = [
         *IDENTITY,
         ("accel.conf", "fastcgi_param APIKEYD_SCOPE $apikey_scope;", "odd_targets_around_a_scope"),
+        ("example-accel.conf", "set $apikey_scope $api_scope;", "http2_fields"),
         ("example-accel.conf", "~*", "odd_targets_around_a_scope"),
     ]
