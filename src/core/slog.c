@@ -14,8 +14,8 @@
  *  - What is gone was expired, and the units kept behind it summed up to N at that time.
  *  - Totals only grow; whatever a block says of its total is checked against the head's.
  *
- * The head record: u8 version, 56 bits of window_us; the inline entries; then seven u64
- * (first_block, end_block, tail, tail_total, total, base_total, mark).  A block: u8 version, the
+ * The head record: u8 version, 56 bits of window_us; the inline entries; then six u64
+ * (first_block, end_block, tail, tail_total, total, mark).  A block: u8 version, the
  * low 56 bits of the units before it; then SLOG_INLINE_MAX entries.  All big-endian, converted here
  * a word at a time: through the calls of base/buf.h this cost more than all the rest of a check.
  */
@@ -27,7 +27,7 @@
 
 #define FORMAT 1
 #define PREFIX 8
-#define TRAILER 56
+#define TRAILER 48
 #define WORD_MAX ((UINT64_C(1) << 56) - 1) /* what fits beside the version byte */
 #define TIME_MAX ((INT64_C(1) << 51) - 1)
 #define UNITS_BITS 13
@@ -492,7 +492,7 @@ head_consistent(const struct slog *L)
 		return 0;
 	if (L->tail < L->first_block * SLOG_INLINE_MAX || L->tail > base + L->n)
 		return 0;
-	if (L->base_total > L->total || L->total - L->base_total != units_of(L->entries, L->n))
+	if (L->base_total > L->total) /* the inline ones alone are more */
 		return 0;
 	if (L->tail < base)
 		return L->tail_total < L->base_total;
@@ -525,8 +525,8 @@ slog_load(struct slog *L, struct span record, struct err *e)
 	L->tail = L->taken_tail = word_get(p + 16);
 	L->tail_total = L->taken_total = word_get(p + 24);
 	L->total = word_get(p + 32);
-	L->base_total = word_get(p + 40);
-	L->mark = word_get(p + 48);
+	L->mark = word_get(p + 40);
+	L->base_total = L->total - units_of(L->entries, n);
 	if (!head_consistent(L)) {
 		slog_init(L);
 		return err_set(e, ERR_CORRUPT, "limit log: its numbers contradict each other");
@@ -627,8 +627,7 @@ slog_head(const struct slog *L, uint8_t buf[SLOG_HEAD_MAX], uint32_t *doff, uint
 	word_put(p + 16, L->taken_tail);
 	word_put(p + 24, L->taken_total);
 	word_put(p + 32, L->total);
-	word_put(p + 40, L->base_total);
-	word_put(p + 48, L->mark);
+	word_put(p + 40, L->mark);
 	return (size_t)(p + TRAILER - buf);
 }
 

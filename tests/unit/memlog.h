@@ -154,7 +154,7 @@ memlog_commit(struct memlog *m, struct slog *L)
 		m->record_len = n;
 	} else {
 		/* What is replaced is the old trailer: the end of the record. */
-		assert_int_equal(dlen, 56);
+		assert_int_equal(dlen, 48);
 		assert_int_equal(doff + dlen, m->record_len);
 		assert_true(doff + n <= SLOG_HEAD_MAX);
 		memcpy(m->record + doff, buf, n);
