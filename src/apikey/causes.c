@@ -322,7 +322,7 @@ static const struct cause_info table[CAUSES] = {
 			  "accel for a gate that is passed to; proxy_hide_header "
 			  "X-Accel-Redirect",
 	    [CAUSES_APACHE] = "mod_fcgid passes everything on: `Header always unset "
-			      "Variable-APIKEY_ID` and so on for each (fcgid-protect.conf)",
+			      "Variable-APIKEY_ID` and so on for each (fcgid-gate.conf)",
 	    [CAUSES_LIGHTTPD] = "the mode must be \"authorizer\": a responder's headers all reach "
 				"clients",
 	    [CAUSES_CADDY] = "`header_down -Status` and `header_down -X-Accel-Redirect` of the "

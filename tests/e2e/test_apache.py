@@ -107,7 +107,7 @@ OPENINGS = {
 OPEN = {
     "apache-authnz_fcgi": ["Require all granted beside the gate", "Require ip beside the gate", "Require all granted in a location within",
                            "RequireAny around both", "Satisfy Any", "Limit", "the provider taken back", "an <If> of the server"],
-    "apache-fcgid": ["Satisfy Any", "an <If> of the server"],
+    "apache-fcgid": ["an <If> of the server"],
 }
 
 
@@ -129,7 +129,9 @@ def test_an_opening_is_closed(site, case):
 def test_satisfy_all_is_needed(site):
     how, path = OPENINGS["Satisfy Any"]
     with apache(site, [(site.mount.protect, "        Satisfy All\n", "")], modules=["authnz_fcgi"], **how) as mount:
-        assert admitted(mount.curl("/" + path))
+        reply = mount.curl("/" + path)
+        # mod_fcgid's mount stays closed by what it requires, but has no words for it.
+        assert admitted(reply) if type(site.mount) is ApacheAuthnz else reply.status == 403
 
 
 def test_more_conditions_are_kept(site):

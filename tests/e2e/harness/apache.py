@@ -22,7 +22,7 @@ class ApacheAuthnz(Mount):
     name = "apache-authnz_fcgi"
     shipped = "apache"
     listen = "tcp"
-    internal = ("/_apikeyd", "/_apikeyd/", "/_apikeyd/unavailable", "/_apikeyd/unavailable?x=1", "/%5fapikeyd/unavailable", "/_apikeyd/unavailable.asis")
+    internal = ("/_apikeyd", "/_apikeyd/", "/_apikeyd/unavailable", "/_apikeyd/unavailable?x=1", "/%5fapikeyd/unavailable", "/_apikeyd/unavailable.asis", "/_apikeyd/error", "/_apikeyd/error/x")
     example = "example.conf"
     protect = "protect.conf"
     more_modules = ()  # of a test's own
@@ -42,7 +42,9 @@ class ApacheAuthnz(Mount):
         ("backend.conf", f"RequestHeader unset X_Api_Key     {FINAL}", "keys_with_other_spellings"),
         ("backend.conf", f"RequestHeader unset Authorization {FINAL}", "forged_identity"),
         ("backend.conf", "Header unset Apikey-Owner   \"expr=-n reqenv('APIKEY_ID')\"", "backend_in_the_gates_name"),
+        ("backend.conf", "Include apikeyd/spellings.conf\n", "forged_identity_with_other_separators"),
         ("server.conf", "Redirect 404", "internal_locations"),
+        ("example.conf", "(?i)", "odd_targets_around_a_scope"),
     ]
 
     def modules(self):
@@ -172,8 +174,12 @@ class ApacheFcgid(ApacheAuthnz):
     server = "FcgidSpawnScore 0\nFcgidTerminationScore 0\nFcgidErrorScanInterval 1"
 
     protecting = [
-        ("fcgid-protect.conf", 'FcgidAccessChecker "${APIKEYD_PROGRAM} worker"', "gate_down"),
         ("server.conf", "Redirect 404", "internal_locations"),
+        ("fcgid-protect.conf", "Require expr \"-n reqenv('APIKEY_ID')\"", "gate_admits_nobody"),
+        ("fcgid-protect.conf", "ErrorDocument 502 /_apikeyd/error\n", "backend_down"),
+        ("fcgid-gate.conf", "Header always unset Variable-APIKEY_OWNER\n", "backend_down"),
+        ("server.conf", "Header always unset Apikey-Denied \"expr=-n reqenv('REDIRECT_APIKEY_ID')\"\n", "backend_down"),
+        ("fcgid-example.conf", "(?i)", "odd_targets_around_a_scope"),
         *((f, line, a) for f, line, a in ApacheAuthnz.protecting if f == "backend.conf"),
     ]
 

@@ -9,7 +9,10 @@ import re
 import threading
 import urllib.parse
 
+from . import fcgi
 from . import http2 as h2
+from .backend import Backend
+from .site import fold
 
 ATTACKS = {}
 
@@ -49,6 +52,19 @@ def forged_identity(site):
     """Headers that claim to be the gate's."""
     for name in FORGED:
         forge(site, name)
+
+
+@attack
+def forged_identity_with_other_separators(site):
+    """Some backends (lighttpd's CGI among them) take whatever is no letter or digit in a name for '_'."""
+    for sep in "!#$%&'*+.^`|~":
+        lines = [f"Apikey{sep}{word}: evil" for word in ("Id", "Owner", "Plan", "Scopes", "Meta")]
+        with site.backend_untouched():
+            refused(site.mount.send(site.mount.api + "x", *lines))
+        reply = site.mount.send(site.mount.api + "x", *lines, key=site.key)
+        refused_or_ours(site, reply)
+        if reply is not None and reply.status == 200:
+            site.check_seen(reply.json(), "evil")
 
 
 @attack
@@ -416,6 +432,47 @@ def backend_in_the_gates_name(site):
     for name in ("Id", "Owner", "Plan", "Scopes", "Meta", "Status", "Problem", "Denied"):
         reply = site.mount.send(f"{site.mount.api}x?say=Apikey-{name}:evil", key=site.key)
         assert reply.status == 200 and not [n for n, _ in reply.headers if n.lower().startswith("apikey")], (name, reply)
+def as_of_the_backend(site, reply):
+    """Nothing of it is the gate's but the limits: no identity, no denial, each limit once."""
+    for name, value in reply.headers:
+        assert not fold(name).startswith(("APIKEY", "VARIABLE")), (name, value)
+        assert value not in (site.id, "acme", "lots"), (name, value)
+    if site.mount.one_limit:
+        for name in ("RateLimit", "RateLimit-Policy"):
+            assert len(reply.all(name)) <= 1, reply
+
+
+@attack
+def backend_speaks_for_the_gate(site):
+    """A backend that repeats what it gets tells its client no identity, and denies in its own name."""
+    says = ["Apikey-Id:evil", "Apikey-Owner:acme", "Apikey-Plan:lots", "Apikey-Scopes:x", "Apikey-Meta:x", "Apikey-Status:401", "Apikey-Problem:evil",
+            "Apikey-Denied:evil", "RateLimit:evil", "RateLimit-Policy:evil"]
+    query = "?" + "&".join("say=" + s for s in says)
+    for path in ("x", "status/401", "status/403", "status/429", "status/500"):
+        reply = site.mount.send(site.mount.api + path + query, key=site.key)
+        assert reply.header("X-Backend") == "yes", reply
+        as_of_the_backend(site, reply)
+
+
+@attack
+def backend_down(site):
+    """The key is good, the backend is not there, or goes away: the error tells no identity, and is not said to be the gate's."""
+    reply = site.mount.send(site.mount.api + "vanish", key=site.key)
+    assert reply.status in (500, 502, 503), reply
+    as_of_the_backend(site, reply)
+    nobody = Backend()
+    nobody.close()
+    real, site.backend = site.backend, nobody
+    try:
+        with site.changed(drop=site.mount.drop):
+            for _ in range(2):
+                reply = site.mount.send(site.mount.api + "x", key=site.key)
+                assert reply.status in (502, 503, 504), reply
+                as_of_the_backend(site, reply)
+                assert site.key not in reply.body.decode("latin-1") and b"cannot be checked" not in reply.body, reply
+                refused(site.mount.send(site.mount.api + "x"))
+    finally:
+        site.backend = real
 
 
 # ---- the gate ----
@@ -457,6 +514,34 @@ def gate_babbles(site):
     for answers in (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"\x01\x06\x00\x01\xff\xff\x00\x00", b"\x00" * 64):
         with site.mount.gate_fake(gate_that(answers)) as accepted:
             never_open(site)
+            assert accepted
+
+
+def gate_answers(cgi):
+    """A FastCGI program that answers each request with these bytes."""
+    def serve(connection):
+        connection.settimeout(5)
+        with connection.makefile("rb") as file:
+            while head := file.read(8):
+                content = file.read(int.from_bytes(head[4:6], "big") + head[6])
+                if head[1] == fcgi.PARAMS and not content:
+                    connection.sendall(fcgi.answer_bytes(cgi))
+    return serve
+
+
+@attack
+def gate_admits_nobody(site):
+    """A yes that does not say who: half an answer, or another program."""
+    answers = [b"Status: 500 No\r\nVariable-APIKEY_ID: key_0\r\nApikey-Id: key_0\r\n\r\n"]
+    if site.mount.asks_who:
+        answers += [b"Content-Type: text/plain\r\n\r\nok", b"Status: 200 OK\r\n\r\n", b"Status: 200 OK\r\nVariable-REMOTE_USER: acme\r\nVariable-APIKEY_ID: \r\nApikey-Id: \r\n\r\n"]
+    for answer in answers:
+        with site.mount.gate_fake(gate_answers(answer)) as accepted:
+            with site.backend_untouched():
+                for path in (site.mount.api, site.mount.files):
+                    reply = site.mount.send(path, key=site.key)
+                    # Of an empty 200 of the gate's own nobody has anything.
+                    assert reply is None or reply.status >= 300 or reply.body == b"", reply
             assert accepted
 
 

@@ -3,6 +3,7 @@
 /status/N      answers N
 ?say=Name:text adds a header to the answer (percent-encoded; may be repeated)
 /websocket     takes a WebSocket handshake, then sends back each frame's bytes as they are
+/vanish        closes the connection without an answer
 /events        server-sent events: "data: one", then "data: two" once go_on is set
 """
 
@@ -66,6 +67,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if path.endswith("/websocket") and self.headers.get("Upgrade", "").lower() == "websocket":
             return self.websocket()
+        if path.endswith("/vanish"):
+            self.close_connection = True
+            return None
         if path.endswith("/events"):
             return self.events()
         text = json.dumps(seen).encode()

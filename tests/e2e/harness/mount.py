@@ -52,6 +52,8 @@ class Mount:
     down_status = 503             # while apikeyd cannot be reached
     down_is_problem = True        # ... and the body is problem+json with the code unavailable
     raw_path = True               # the backend gets the request target as the client wrote it
+    asks_who = True               # a yes of the gate that names no key lets nobody in
+    one_limit = True              # a backend's own RateLimit does not stand beside the gate's
     reload_resets = False         # a reload of the server may reset a connection that it has not taken yet
     sees_whole_credentials = True  # repeated credential headers are told as such (else: the server's own refusal)
 

@@ -22,6 +22,9 @@ class Nginx(Mount):
     shipped = "nginx"
     example = None
 
+    asks_who = False       # auth_request is content with any 2xx
+    one_limit = False
+
     def configure(self):
         self.edit("upstream.conf", "/run/apikeyd/fcgi.sock", str(self.address))
         for old, new in {
