@@ -317,7 +317,10 @@ take_again(struct store *s, const struct store_take *t, struct err *e)
 	struct err why = {.code = ERR_NONE};
 	struct store_head *head = head_at(s, t->log, &why);
 
-	/* One damaged log must not keep the store shut; its checks say so, each. */
+	/*
+	 * A damaged head must not keep the store shut: the log's checks say so, each.  A damaged
+	 * block does (below): the log could go on without units that count.
+	 */
 	if (head == NULL && why.code == ERR_CORRUPT) {
 		log_event(LOG_LVL_ERROR, "store_log_damaged", "error", why.msg, NULL);
 		return 0;
