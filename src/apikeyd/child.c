@@ -86,6 +86,7 @@ become(const struct child *c, const struct child_launch *launch, int status, pid
 	const char *const argv[] = {launch->argv0, child_role_name(c->role), "-c", launch->config,
 	    "--status-fd", fd_text, NULL};
 	sigset_t none;
+	struct err e;
 
 	/* A group of its own: a Ctrl-C at the terminal is the supervisor's to handle, in its order.
 	 */
@@ -98,10 +99,13 @@ become(const struct child *c, const struct child_launch *launch, int status, pid
 	 */
 	(void)setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=127", 0);
 	if (arrange_fds(c, launch, status) == 0) {
+		status = STATUS_FD;
 		(void)sigemptyset(&none);
 		(void)sigprocmask(SIG_SETMASK, &none, NULL);
 		(void)execv("/proc/self/exe", (char *const *)(void *)argv);
 	}
+	(void)err_sys(&e, "cannot become a %s", child_role_name(c->role));
+	status_failed(status, &e);
 	_exit(127);
 }
 
