@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -12,6 +13,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from harness.daemon import Daemon  # noqa: E402
 from harness.mounts import MOUNTS  # noqa: E402
 from harness.site import Site  # noqa: E402
+
+
+# Under nohup, or in the background of a shell, some signals are ignored, and programs inherit that: tests that send them would wait for ever.
+for _signal in signal.SIGINT, signal.SIGHUP, signal.SIGQUIT:
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _signal == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_addoption(parser):
