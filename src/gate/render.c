@@ -238,20 +238,28 @@ denied_natively(const struct render *r, struct reply *R)
 	put_body(r, R, "application/problem+json", &w);
 }
 
+/* The body in a header, for servers that drop bodies. */
+static void
+put_problem(const struct problem *problem, struct reply *R)
+{
+	uint8_t mem[BODY_MAX];
+	struct wbuf w;
+
+	wbuf_init(&w, mem, sizeof(mem));
+	problem_body(problem, &w);
+	if (!w.overflow)
+		reply_header(R, "Apikey-Problem", wbuf_view(&w));
+}
+
 static void
 denied_auth_request(const struct render *r, struct reply *R)
 {
 	struct problem problem = problem_of(r);
 	int status = verdict_info(r->verdict)->status;
-	uint8_t mem[BODY_MAX];
-	struct wbuf w;
 
-	wbuf_init(&w, mem, sizeof(mem));
-	problem_body(&problem, &w);
 	reply_begin(R, status == 401 ? 401 : 403);
 	put_number(R, "Apikey-Status", (uint64_t)status);
-	if (!w.overflow)
-		reply_header(R, "Apikey-Problem", wbuf_view(&w));
+	put_problem(&problem, R);
 	put_denial(r, &problem, 1, R);
 	reply_body(R, NULL, no_body);
 }
@@ -261,15 +269,10 @@ static void
 denied_access_checker(const struct render *r, struct reply *R)
 {
 	struct problem problem = problem_of(r);
-	uint8_t mem[BODY_MAX];
-	struct wbuf w;
 
-	wbuf_init(&w, mem, sizeof(mem));
-	problem_body(&problem, &w);
 	reply_begin(R, verdict_info(r->verdict)->status);
 	put_denial(r, &problem, 0, R);
-	if (!w.overflow)
-		reply_header(R, "Apikey-Problem", wbuf_view(&w));
+	put_problem(&problem, R);
 	reply_body(R, NULL, no_body);
 }
 
