@@ -12,6 +12,7 @@ from harness import fcgi
 from harness.backend import FastcgiBackend
 from harness.caddy import CaddyForwardAuth
 from harness.daemon import wait_until
+from harness.streams import check_events, check_websocket
 
 pytestmark = pytest.mark.parametrize("site", [CaddyForwardAuth], indirect=True, ids=lambda m: m.name)
 
@@ -284,27 +285,8 @@ def test_upgrades_but_websocket(site):
 
 
 def test_websocket(site):
-    hello = "GET /api/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade, Apikey-Id\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    with site.mount.connect() as s, s.makefile("rb") as f:
-        s.sendall(f"{hello}Sec-WebSocket-Version: 13\r\nAuthorization: Bearer {site.key}\r\n\r\n".encode())
-        assert b" 101 " in f.readline()
-        while f.readline() != b"\r\n":
-            pass
-        for data in (b"\x81\x05hello", b"\x82\x7e" + b"x" * 50000):
-            s.sendall(data)
-            assert f.read(len(data)) == data
-    site.check_identity(site.backend.seen[-1])
-    with site.backend_untouched(), site.mount.connect() as s, s.makefile("rb") as f:
-        s.sendall(f"{hello}Sec-WebSocket-Version: 13\r\n\r\n".encode())
-        assert b" 401 " in f.readline()
+    check_websocket(site)
 
 
 def test_events_come_one_by_one(site):
-    site.backend.go_on.clear()
-    with site.mount.connect() as s, s.makefile("rb") as f:
-        s.sendall(f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {site.key}\r\n\r\n".encode())
-        while b"data: one" not in f.readline():
-            pass
-        site.backend.go_on.set()
-        while b"data: two" not in f.readline():
-            pass
+    check_events(site)

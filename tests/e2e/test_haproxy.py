@@ -16,6 +16,7 @@ import test_doctor
 from harness.daemon import Daemon, wait_until
 from harness.haproxy import HAProxy
 from harness.http2 import block, connect, frame
+from harness.streams import check_events, check_websocket
 
 pytestmark = pytest.mark.parametrize("site", [HAProxy], indirect=True, ids=lambda m: m.name)
 
@@ -543,30 +544,11 @@ def test_connection_and_upgrade(site):
 
 
 def test_websocket(site):
-    hello = "GET /api/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade, Apikey-Id\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    with site.mount.connect() as s, s.makefile("rb") as f:
-        s.sendall(f"{hello}Sec-WebSocket-Version: 13\r\nAuthorization: Bearer {site.key}\r\n\r\n".encode())
-        assert b" 101 " in f.readline()
-        while f.readline() != b"\r\n":
-            pass
-        for data in (b"\x81\x05hello", os.urandom(50000)):
-            s.sendall(data)
-            assert f.read(len(data)) == data
-    site.check_identity(site.backend.seen[-1])
-    with site.backend_untouched(), site.mount.connect() as s, s.makefile("rb") as f:
-        s.sendall(f"{hello}Sec-WebSocket-Version: 13\r\n\r\n".encode())
-        assert b" 401 " in f.readline()
+    check_websocket(site)
 
 
 def test_events_come_one_by_one(site):
-    site.backend.go_on.clear()
-    with site.mount.connect() as s, s.makefile("rb") as f:
-        s.sendall(f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {site.key}\r\n\r\n".encode())
-        while b"data: one" not in f.readline():
-            pass
-        site.backend.go_on.set()
-        while b"data: two" not in f.readline():
-            pass
+    check_events(site)
 
 
 def test_no_connections_left(site):

@@ -11,6 +11,7 @@ from harness import fcgi
 from harness.backend import FastcgiBackend
 from harness.daemon import wait_until
 from harness.lighttpd import LighttpdAuthorizer
+from harness.streams import check_events, check_websocket
 
 pytestmark = pytest.mark.parametrize("site", [LighttpdAuthorizer], indirect=True, ids=lambda m: m.name)
 
@@ -259,30 +260,11 @@ def test_refusals_of_its_own_pass(site):
 # ---- connections ----
 
 def test_websocket(site):
-    hello = "GET /api/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade, Apikey-Id\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    with site.mount.connect() as s, s.makefile("rb") as f:
-        s.sendall(f"{hello}Sec-WebSocket-Version: 13\r\nAuthorization: Bearer {site.key}\r\n\r\n".encode())
-        assert b" 101 " in f.readline()
-        while f.readline() != b"\r\n":
-            pass
-        for data in (b"\x81\x05hello", b"\x82\x7e" + b"x" * 50000):
-            s.sendall(data)
-            assert f.read(len(data)) == data
-    site.check_identity(site.backend.seen[-1])
-    with site.backend_untouched(), site.mount.connect() as s, s.makefile("rb") as f:
-        s.sendall(f"{hello}Sec-WebSocket-Version: 13\r\n\r\n".encode())
-        assert b" 401 " in f.readline()
+    check_websocket(site)
 
 
 def test_events_come_one_by_one(site):
-    site.backend.go_on.clear()
-    with site.mount.connect() as s, s.makefile("rb") as f:
-        s.sendall(f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {site.key}\r\n\r\n".encode())
-        while b"data: one" not in f.readline():
-            pass
-        site.backend.go_on.set()
-        while b"data: two" not in f.readline():
-            pass
+    check_events(site)
 
 
 def test_a_gate_that_hangs(site):
