@@ -6,12 +6,16 @@
  * may pass (rules.c).  The keeper decodes one for every check, so nothing is allocated: a
  * decoded record borrows from the stored bytes.
  *
- * Record, version 1, integers big-endian:
- *     u8 version, 20 bytes id, u32 pepper, u8 environment, u8 state, u8 exposed ways,
- *     u64 each: created, changed, not before, expires, revoked, exposed,
+ * Record, version 2, integers big-endian:
+ *     u8 version, 20 bytes id, u32 pepper, u8 digest of what, u8 environment, u8 state,
+ *     u8 exposed ways, u8 browsers,
+ *     u64 each: created, changed, not before, expires, revoked, exposed, secret made,
+ *     previous until, previous used,
  *     str16 each: start, owner, member, name, plan, reason, metadata, exposed address,
+ *     previous start,
+ *     u8 1 and 32 bytes digest of the previous secret, or u8 0,
  *     u8 n, n scopes (str16); u16 n, n networks (17 bytes); u8 n, n referrers (str16);
- *     u8 n, n applications (str16).
+ *     u8 n, n applications (str16); u8 n, n methods (str16).
  *
  * Invariants: decoding reads no byte that is not there, and what decodes satisfies keyrec_check,
  * so that no caller ever sees a record that could not have been stored.
@@ -24,7 +28,7 @@
 #include "base/text.h"
 #include "core/rules.h"
 
-#define KEYREC_VERSION 1
+#define KEYREC_VERSION 2
 #define NET_LEN 17 /* address, bits */
 
 static const char *const state_names[] = {
@@ -42,6 +46,18 @@ static const char *const now_names[] = {
 };
 
 #define STATES (sizeof(state_names) / sizeof(state_names[0]))
+
+/* A method is a token (RFC 9110 9.1); those that exist are letters and '-'. */
+static int
+method_ok(struct span s)
+{
+	if (s.len == 0 || s.len > KEYREC_METHOD_MAX)
+		return 0;
+	for (size_t i = 0; i < s.len; i++)
+		if (!(s.p[i] >= 'A' && s.p[i] <= 'Z') && !(i > 0 && s.p[i] == '-'))
+			return 0;
+	return 1;
+}
 
 static int
 is_plan_name(struct span s)
@@ -82,6 +98,7 @@ static const struct field {
     {"metadata", offsetof(struct keyrec, meta), KEYREC_META_MAX, &printable_text, 0},
     {"exposed address", offsetof(struct keyrec, exposed_addr), NETADDR_TEXT_MAX - 1, &header_text,
 	0},
+    {"previous start", offsetof(struct keyrec, previous_start), TOKEN_START_MAX, &header_text, 0},
 };
 
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
@@ -94,6 +111,9 @@ static const size_t times[] = {
     offsetof(struct keyrec, expires_us),
     offsetof(struct keyrec, revoked_us),
     offsetof(struct keyrec, exposed_us),
+    offsetof(struct keyrec, secret_us),
+    offsetof(struct keyrec, previous_until_us),
+    offsetof(struct keyrec, previous_used_us),
 };
 
 #define TIMES (sizeof(times) / sizeof(times[0]))
@@ -224,6 +244,13 @@ restrictions_check(const struct keyrec *k, struct err *e)
 			    "application %zu: printable ASCII, no space at either end, at most %d "
 			    "bytes",
 			    i + 1, KEYREC_PATTERN_MAX);
+	if (k->nmethods > KEYREC_METHODS_MAX)
+		return err_set(e, ERR_INPUT, "methods: at most %d", KEYREC_METHODS_MAX);
+	for (size_t i = 0; i < k->nmethods; i++)
+		if (!method_ok(k->methods[i]))
+			return err_set(e, ERR_INPUT,
+			    "method %zu: upper-case letters and '-', e.g. GET, at most %d bytes",
+			    i + 1, KEYREC_METHOD_MAX);
 	return 0;
 }
 
@@ -238,8 +265,15 @@ keyrec_check(const struct keyrec *k, struct err *e)
 		return err_set(e, ERR_INPUT, "environment: expected live or test");
 	if ((unsigned)k->state >= STATES)
 		return err_set(e, ERR_INPUT, "state: expected active, disabled or revoked");
-	if ((k->exposed_ways & ~(KEYREC_EXPOSED_URL | KEYREC_EXPOSED_HTTP)) != 0)
+	if ((unsigned)k->digest_of >= KEYREC_DIGESTS)
+		return err_set(e, ERR_INPUT, "digest: of nothing that is known");
+	if ((k->exposed_ways & ~KEYREC_EXPOSED_WAYS) != 0)
 		return err_set(e, ERR_INPUT, "exposed: unknown way");
+	if ((unsigned)k->browsers >= KEYREC_BROWSERS)
+		return err_set(e, ERR_INPUT, "browsers: expected default, off, flag or deny");
+	if (k->previous == NULL &&
+	    (k->previous_until_us != 0 || k->previous_used_us != 0 || k->previous_start.len > 0))
+		return err_set(e, ERR_INPUT, "previous secret: there is none");
 	for (size_t i = 0; i < TIMES; i++)
 		if (time_at(k, times[i]) < 0)
 			return err_set(e, ERR_INPUT, "a time is before 1970");
@@ -263,26 +297,33 @@ void
 keyrec_encode(const struct keyrec *k, struct wbuf *w)
 {
 	if (k->nscopes > SCOPE_COUNT_MAX || k->nnets > KEYREC_NETS_MAX ||
-	    k->nreferrers > KEYREC_LIST_MAX || k->napps > KEYREC_LIST_MAX) {
+	    k->nreferrers > KEYREC_LIST_MAX || k->napps > KEYREC_LIST_MAX ||
+	    k->nmethods > KEYREC_METHODS_MAX) {
 		w->overflow = 1;
 		return;
 	}
 	wbuf_u8(w, KEYREC_VERSION);
 	wbuf_bytes(w, k->id, TOKEN_ID_LEN);
 	wbuf_u32(w, k->pepper);
+	wbuf_u8(w, (uint8_t)k->digest_of);
 	wbuf_u8(w, (uint8_t)k->env);
 	wbuf_u8(w, (uint8_t)k->state);
 	wbuf_u8(w, k->exposed_ways);
+	wbuf_u8(w, (uint8_t)k->browsers);
 	for (size_t i = 0; i < TIMES; i++)
 		wbuf_u64(w, (uint64_t)time_at(k, times[i]));
 	for (size_t i = 0; i < FIELDS; i++)
 		wbuf_str16(w, *text_at(k, fields[i].offset));
+	wbuf_u8(w, k->previous != NULL);
+	if (k->previous != NULL)
+		wbuf_bytes(w, k->previous, KEYREC_DIGEST_LEN);
 	write_list(w, k->scopes, k->nscopes);
 	wbuf_u16(w, (uint16_t)k->nnets);
 	if (k->nnets > 0)
 		wbuf_bytes(w, k->nets, k->nnets * NET_LEN);
 	write_list(w, k->referrers, k->nreferrers);
 	write_list(w, k->apps, k->napps);
+	write_list(w, k->methods, k->nmethods);
 }
 
 /* A counted list of at most ${max} texts of at most ${max_bytes}; a larger count makes the record
@@ -306,17 +347,25 @@ static void
 read_record(struct rbuf *r, struct keyrec *k)
 {
 	const uint8_t *id = rbuf_bytes(r, TOKEN_ID_LEN);
+	unsigned has_previous;
 
 	if (id != NULL)
 		memcpy(k->id, id, TOKEN_ID_LEN);
 	k->pepper = rbuf_u32(r);
+	k->digest_of = (enum keyrec_digest)rbuf_u8(r);
 	k->env = (enum token_env)rbuf_u8(r);
 	k->state = (enum keyrec_state)rbuf_u8(r);
 	k->exposed_ways = rbuf_u8(r);
+	k->browsers = (enum keyrec_browsers)rbuf_u8(r);
 	for (size_t i = 0; i < TIMES; i++)
 		*time_ref(k, times[i]) = (int64_t)rbuf_u64(r);
 	for (size_t i = 0; i < FIELDS; i++)
 		*text_ref(k, fields[i].offset) = rbuf_str16(r, fields[i].max);
+	has_previous = rbuf_u8(r);
+	if (has_previous == 1)
+		k->previous = rbuf_bytes(r, KEYREC_DIGEST_LEN);
+	else if (has_previous > 1)
+		r->bad = 1;
 	k->nscopes = read_list(r, k->scopes, SCOPE_COUNT_MAX, SCOPE_MAX);
 	k->nnets = rbuf_u16(r);
 	if (k->nnets > KEYREC_NETS_MAX)
@@ -325,6 +374,7 @@ read_record(struct rbuf *r, struct keyrec *k)
 		k->nets = rbuf_bytes(r, k->nnets * NET_LEN);
 	k->nreferrers = read_list(r, k->referrers, KEYREC_LIST_MAX, KEYREC_PATTERN_MAX);
 	k->napps = read_list(r, k->apps, KEYREC_LIST_MAX, KEYREC_PATTERN_MAX);
+	k->nmethods = read_list(r, k->methods, KEYREC_METHODS_MAX, KEYREC_METHOD_MAX);
 }
 
 /* Reads in place, not into a copy: it is in every check's path.  A failure leaves ${k} all zero. */

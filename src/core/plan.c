@@ -5,9 +5,11 @@
  * Not here: counting (slog.c) and storing.  The keeper reads and checks plans with it, the
  * apikey tool reads the admin's words with it.
  *
- * Record, version 2: u8 version, str16 name, u8 per, u64 created, u64 changed, u8 number of limits,
+ * Record, version 3: u8 version, str16 name, u8 per, u64 created, u64 changed, u8 number of limits,
  * then of each: str16 name, u64 units, u64 window in microseconds, u8 dry-run, str16 log; u8 number
- * of past limits, then of each: str16 name, str16 log.  Version 1 had neither logs nor past limits.
+ * of past limits, then of each: str16 name, str16 log; u8 number of scopes, str16 each; u64 maximal
+ * age in microseconds, u8 whether an older secret is refused.  Version 1 had neither logs nor past
+ * limits, version 2 neither scopes nor an age.
  *
  * Invariants: what decodes satisfies plan_check; names are identifiers, so that they need no
  * escaping in a header (RFC 9651 strings), in JSON or in a log line.
@@ -20,7 +22,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-#define PLAN_VERSION 2
+#define PLAN_VERSION 3
 #define SHOWN_MAX 80 /* bytes of the admin's words that a message repeats */
 
 /* A name that fills its array without a NUL comes out one byte too long, and is refused for it. */
@@ -170,6 +172,41 @@ past_check(const struct plan *p, struct err *e)
 	return 0;
 }
 
+static int
+scopes_check(const struct plan *p, struct err *e)
+{
+	if (p->nscopes > PLAN_SCOPES_MAX)
+		return err_set(
+		    e, ERR_INPUT, "plan '%s': at most %d scopes", p->name, PLAN_SCOPES_MAX);
+	for (size_t i = 0; i < p->nscopes; i++) {
+		if (!scope_ok(name_span(p->scopes[i], SCOPE_MAX)))
+			return err_set(e, ERR_INPUT,
+			    "plan '%s': scope %zu: segments of letters, digits, '_', '.', '/' and "
+			    "'-' between colons, the last may be '*', at most %d bytes",
+			    p->name, i + 1, SCOPE_MAX);
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(p->scopes[i], p->scopes[j]) == 0)
+				return err_set(e, ERR_INPUT, "plan '%s': scope '%s' is given twice",
+				    p->name, p->scopes[i]);
+	}
+	return 0;
+}
+
+static int
+age_check(const struct plan *p, struct err *e)
+{
+	if (p->max_age_us < 0 || p->max_age_us > PLAN_AGE_MAX_US ||
+	    p->max_age_us % CLOCK_SECOND != 0)
+		return err_set(e, ERR_INPUT,
+		    "plan '%s': the maximal age must be whole seconds, at most 3660d", p->name);
+	if (p->max_age_deny != 0 && p->max_age_deny != 1)
+		return err_set(e, ERR_INPUT, "plan '%s': refusing by age is 0 or 1", p->name);
+	if (p->max_age_deny && p->max_age_us == 0)
+		return err_set(
+		    e, ERR_INPUT, "plan '%s': refusing by age needs a maximal age", p->name);
+	return 0;
+}
+
 int
 plan_check(const struct plan *p, struct err *e)
 {
@@ -192,7 +229,9 @@ plan_check(const struct plan *p, struct err *e)
 		if (limit_unique(p, i, e) < 0)
 			return -1;
 	}
-	return past_check(p, e);
+	if (past_check(p, e) < 0 || scopes_check(p, e) < 0)
+		return -1;
+	return age_check(p, e);
 }
 
 int
@@ -205,7 +244,8 @@ plan_builtin(struct span name, struct plan *p)
 void
 plan_encode(const struct plan *p, struct wbuf *w)
 {
-	if (p->nlimits > PLAN_LIMITS_MAX || p->npast > PLAN_LIMITS_MAX) {
+	if (p->nlimits > PLAN_LIMITS_MAX || p->npast > PLAN_LIMITS_MAX ||
+	    p->nscopes > PLAN_SCOPES_MAX) {
 		w->overflow = 1;
 		return;
 	}
@@ -229,6 +269,11 @@ plan_encode(const struct plan *p, struct wbuf *w)
 		wbuf_str16(w, name_span(p->past[i].name, LIMIT_NAME_MAX));
 		wbuf_str16(w, name_span(p->past[i].log, LIMIT_LOG_MAX));
 	}
+	wbuf_u8(w, (uint8_t)p->nscopes);
+	for (size_t i = 0; i < p->nscopes; i++)
+		wbuf_str16(w, name_span(p->scopes[i], SCOPE_MAX));
+	wbuf_u64(w, (uint64_t)p->max_age_us);
+	wbuf_u8(w, (uint8_t)p->max_age_deny);
 }
 
 /* A name into its array; one that does not fit makes the record bad. */
@@ -269,6 +314,18 @@ read_past(struct rbuf *r, struct plan *p)
 	}
 }
 
+static void
+read_scopes(struct rbuf *r, struct plan *p)
+{
+	p->nscopes = rbuf_u8(r);
+	if (p->nscopes > PLAN_SCOPES_MAX) {
+		p->nscopes = 0;
+		r->bad = 1;
+	}
+	for (size_t i = 0; i < p->nscopes; i++)
+		read_name(r, p->scopes[i], SCOPE_MAX);
+}
+
 int
 plan_decode(struct span record, struct plan *out, struct err *e)
 {
@@ -280,7 +337,7 @@ plan_decode(struct span record, struct plan *out, struct err *e)
 	memset(out, 0, sizeof(*out));
 	rbuf_init(&r, record.p, record.len);
 	version = rbuf_u8(&r);
-	if (!r.bad && version != PLAN_VERSION && version != 1)
+	if (!r.bad && (version < 1 || version > PLAN_VERSION))
 		return err_set(e, ERR_VERSION,
 		    "plan record: version %d is not one this release reads", version);
 	read_name(&r, p.name, PLAN_NAME_MAX);
@@ -294,6 +351,11 @@ plan_decode(struct span record, struct plan *out, struct err *e)
 		read_limit(&r, version, &p.limits[i]);
 	if (version > 1)
 		read_past(&r, &p);
+	if (version > 2) {
+		read_scopes(&r, &p);
+		p.max_age_us = (int64_t)rbuf_u64(&r);
+		p.max_age_deny = rbuf_u8(&r);
+	}
 	if (rbuf_done(&r) < 0)
 		return err_set(e, ERR_CORRUPT, "plan record: cut short, too long or out of bounds");
 	if (plan_check(&p, &why) < 0)

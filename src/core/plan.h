@@ -2,13 +2,17 @@
 #ifndef CORE_PLAN_H_
 #define CORE_PLAN_H_
 
-/* A plan: named limits, each N units in any window of length W, counted per key or per owner. */
+/*
+ * A plan: named limits, each N units in any window of length W, counted per key or per owner; the
+ * scopes of its keys that have none of their own; and how old their secrets may become.
+ */
 
 #include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "core/scope.h"
 
 #define PLAN_NAME_MAX 64
 #define PLAN_BUILTIN "default" /* need not be stored: see plan_builtin */
@@ -18,7 +22,9 @@
 #define LIMIT_UNITS_MAX UINT64_C(1000000000)
 #define LIMIT_WINDOW_MAX_US (INT64_C(366) * 86400 * 1000000)
 #define LIMIT_COST_MAX 1000000
-#define PLAN_RECORD_MAX 2048
+#define PLAN_SCOPES_MAX 32
+#define PLAN_AGE_MAX_US (INT64_C(3660) * 86400 * 1000000)
+#define PLAN_RECORD_MAX 4096
 
 enum plan_per { PLAN_PER_KEY, PLAN_PER_OWNER };
 
@@ -48,6 +54,10 @@ struct plan {
 	size_t npast;
 	struct plan_past past[PLAN_LIMITS_MAX]; /* those gone last come first */
 	int64_t created_us, changed_us;
+	size_t nscopes;
+	char scopes[PLAN_SCOPES_MAX][SCOPE_MAX + 1];
+	int64_t max_age_us; /* of a secret, whole seconds; 0: any */
+	int max_age_deny;   /* an older one is refused, not only told */
 };
 
 /* "minute=100/60s": 0, or -1 and what is wrong with it. */

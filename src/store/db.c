@@ -36,6 +36,8 @@ const struct store_db_spec store_db_specs[STORE_DBS] = {
     [STORE_DB_LOGS] = {"logs", "logs.db", DB_BTREE, 4096},
     [STORE_DB_BLOCKS] = {"blocks", "blocks.db", DB_BTREE, 2048},
     [STORE_DB_JOURNAL] = {"journal", "journal.db", DB_BTREE, 4096},
+    [STORE_DB_USES] = {"uses", "uses.db", DB_BTREE, 4096},
+    [STORE_DB_STOPPED] = {"stopped", "stopped.db", DB_BTREE, 4096},
     [STORE_DB_AUDIT] = {"audit", "audit.db", DB_BTREE, 4096},
 };
 

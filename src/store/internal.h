@@ -14,7 +14,7 @@
 
 #include "store/store.h"
 
-#define STORE_FORMAT 2
+#define STORE_FORMAT 3
 
 /* Longest key of any database but `meta`: owner, NUL, id. */
 #define STORE_KEY_MAX (KEYREC_OWNER_MAX + 1 + TOKEN_ID_LEN)
@@ -29,6 +29,8 @@ enum store_db {
 	STORE_DB_LOGS,	    /* log name -> head; NUL and log name -> blocks to be freed */
 	STORE_DB_BLOCKS,    /* log name, u64 number -> block */
 	STORE_DB_JOURNAL,   /* u16 slot -> what a batch took */
+	STORE_DB_USES,	    /* id -> when the key was last used */
+	STORE_DB_STOPPED,   /* owner -> since when all keys of it are switched off */
 	STORE_DB_AUDIT,	    /* u64 seq -> entry */
 	STORE_DBS	    /* (count) */
 };

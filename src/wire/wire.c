@@ -20,8 +20,9 @@
 /* Flags of a check. */
 #define CHECK_RETRY 1
 #define CHECK_HAS_ADDR 2
+#define CHECK_BROWSER 4
+#define CHECK_FLAGS (CHECK_RETRY | CHECK_HAS_ADDR | CHECK_BROWSER)
 
-#define EXPOSED_ALL (KEYREC_EXPOSED_URL | KEYREC_EXPOSED_HTTP)
 #define SCOPES_TEXT_MAX (SCOPE_COUNT_MAX * (SCOPE_MAX + 1))
 
 /* The header with a length to be filled in by finish(); returns where the message begins. */
@@ -104,10 +105,11 @@ wire_check_encode(const struct wire_check *c, struct wbuf *w)
 	wbuf_u64(w, c->client);
 	wbuf_u64(w, c->seq);
 	wbuf_u64(w, (uint64_t)c->deadline_us);
-	if ((c->exposed & ~EXPOSED_ALL) != 0 || c->cost > LIMIT_COST_MAX)
+	if ((c->exposed & ~KEYREC_EXPOSED_WAYS) != 0 || c->cost > LIMIT_COST_MAX)
 		w->overflow = 1;
 	wbuf_u8(w, c->exposed);
-	wbuf_u8(w, (uint8_t)((c->retry ? CHECK_RETRY : 0) | (c->has_addr ? CHECK_HAS_ADDR : 0)));
+	wbuf_u8(w, (uint8_t)((c->retry ? CHECK_RETRY : 0) | (c->has_addr ? CHECK_HAS_ADDR : 0) |
+			     (c->browser ? CHECK_BROWSER : 0)));
 	wbuf_u32(w, c->cost);
 	if (c->has_addr)
 		wbuf_bytes(w, c->addr.b, sizeof(c->addr.b));
@@ -140,6 +142,7 @@ wire_check_decode(struct span message, struct wire_check *out, struct err *e)
 	c.cost = rbuf_u32(&r);
 	c.retry = (flags & CHECK_RETRY) != 0;
 	c.has_addr = (flags & CHECK_HAS_ADDR) != 0;
+	c.browser = (flags & CHECK_BROWSER) != 0;
 	if (c.has_addr && (addr = rbuf_bytes(&r, sizeof(c.addr.b))) != NULL)
 		memcpy(c.addr.b, addr, sizeof(c.addr.b));
 	c.credential = rbuf_str16(&r, WIRE_CREDENTIAL_MAX);
@@ -151,7 +154,7 @@ wire_check_decode(struct span message, struct wire_check *out, struct err *e)
 	if (rbuf_done(&r) != 0)
 		return err_set(
 		    e, ERR_INPUT, "a check message with a field too few, too many or too long");
-	if ((flags & ~(CHECK_RETRY | CHECK_HAS_ADDR)) != 0 || (c.exposed & ~EXPOSED_ALL) != 0)
+	if ((flags & ~CHECK_FLAGS) != 0 || (c.exposed & ~KEYREC_EXPOSED_WAYS) != 0)
 		return err_set(e, ERR_INPUT, "a check message with unknown flags");
 	if (c.cost > LIMIT_COST_MAX)
 		return err_set(e, ERR_INPUT, "a check message with a cost over %d", LIMIT_COST_MAX);
@@ -203,6 +206,7 @@ wire_answer_encode(const struct wire_answer *a, struct wbuf *w)
 	wbuf_u64(w, a->seq);
 	wbuf_u8(w, (uint8_t)a->verdict);
 	wbuf_u64(w, (uint64_t)a->retry_us);
+	wbuf_u64(w, (uint64_t)a->rotate_by_us);
 	put_bounded(w, a->id, TOKEN_ID_LEN);
 	put_bounded(w, a->owner, KEYREC_OWNER_MAX);
 	put_bounded(w, a->plan, KEYREC_PLAN_MAX);
@@ -228,13 +232,15 @@ wire_answer_decode(struct span message, struct wire_answer *out, struct err *e)
 	a.seq = rbuf_u64(&r);
 	verdict = verdict_from_wire(rbuf_u8(&r));
 	a.retry_us = (int64_t)rbuf_u64(&r);
+	a.rotate_by_us = (int64_t)rbuf_u64(&r);
 	a.id = rbuf_str16(&r, TOKEN_ID_LEN);
 	a.owner = rbuf_str16(&r, KEYREC_OWNER_MAX);
 	a.plan = rbuf_str16(&r, KEYREC_PLAN_MAX);
 	a.scopes = rbuf_str16(&r, SCOPES_TEXT_MAX);
 	a.meta = rbuf_str16(&r, KEYREC_META_MAX);
 	a.nlimits = rbuf_u8(&r);
-	if (r.bad || verdict < 0 || a.nlimits > PLAN_LIMITS_MAX || a.retry_us < -1)
+	if (r.bad || verdict < 0 || a.nlimits > PLAN_LIMITS_MAX || a.retry_us < -1 ||
+	    a.rotate_by_us < 0)
 		return err_set(e, ERR_INPUT, "an answer message with a malformed field");
 	for (size_t i = 0; i < a.nlimits; i++) {
 		if (get_limit(&r, &a.limits[i]) != 0)

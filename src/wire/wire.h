@@ -21,7 +21,7 @@
 #include "core/token.h"
 #include "core/verdict.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_HEADER 8
 #define WIRE_CREDENTIAL_MAX 512
 #define WIRE_REFERRER_MAX 2048
@@ -50,6 +50,7 @@ struct wire_check {
 	uint8_t retry;	 /* sent before, on a connection that broke: may be decided already */
 	uint32_t cost;
 	int has_addr;
+	int browser; /* it came from a browser: Origin or Sec-Fetch-* */
 	struct netaddr addr;
 	struct span credential, needed_scopes, referrer, app, method, request_id;
 };
@@ -66,7 +67,9 @@ struct wire_limit {
 struct wire_answer {
 	uint64_t seq;
 	enum verdict verdict;
-	int64_t retry_us; /* rate_limited: until this request would be admitted; -1: never */
+	int64_t retry_us;     /* rate_limited: until this request would be admitted; -1: never */
+	int64_t rotate_by_us; /* of an admitted key: wall clock, when its secret will be refused or
+				 is overdue; 0: nothing to be told */
 	struct span id, owner, plan, scopes,
 	    meta; /* of an admitted key; scopes space separated; meta JSON or empty */
 	size_t nlimits;

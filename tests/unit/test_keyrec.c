@@ -72,6 +72,15 @@ sample(void)
 	    .exposed_us = 1700000000000005,
 	    .exposed_ways = KEYREC_EXPOSED_URL | KEYREC_EXPOSED_HTTP,
 	    .exposed_addr = sp("2001:db8::1"),
+	    .digest_of = KEYREC_OF_SHA256,
+	    .browsers = KEYREC_BROWSERS_DENY,
+	    .secret_us = 1700000000000006,
+	    .previous = (const uint8_t *)"0123456789abcdef0123456789ABCDEF",
+	    .previous_until_us = 1700000000000007,
+	    .previous_used_us = 1700000000000008,
+	    .previous_start = sp("ak_test_9xYz"),
+	    .nmethods = 2,
+	    .methods = {sp("GET"), sp("VERSION-CONTROL")},
 	    .nscopes = 3,
 	    .scopes = {sp("orders:read"), sp("users:*"), sp("status")},
 	    .nreferrers = 2,
@@ -138,6 +147,16 @@ assert_same(const struct keyrec *a, const struct keyrec *b)
 	assert_int_equal(a->exposed_us, b->exposed_us);
 	assert_int_equal(a->exposed_ways, b->exposed_ways);
 	assert_true(span_eq(a->exposed_addr, b->exposed_addr));
+	assert_int_equal(a->digest_of, b->digest_of);
+	assert_int_equal(a->browsers, b->browsers);
+	assert_int_equal(a->secret_us, b->secret_us);
+	assert_int_equal(a->previous_until_us, b->previous_until_us);
+	assert_int_equal(a->previous_used_us, b->previous_used_us);
+	assert_true(span_eq(a->previous_start, b->previous_start));
+	assert_int_equal(a->previous == NULL, b->previous == NULL);
+	if (a->previous != NULL)
+		assert_memory_equal(a->previous, b->previous, KEYREC_DIGEST_LEN);
+	assert_same_list(a->methods, a->nmethods, b->methods, b->nmethods);
 	assert_same_list(a->scopes, a->nscopes, b->scopes, b->nscopes);
 	assert_same_list(a->referrers, a->nreferrers, b->referrers, b->nreferrers);
 	assert_same_list(a->apps, a->napps, b->apps, b->napps);
@@ -163,7 +182,7 @@ records_come_back(void **unused)
 	(void)unused;
 	assert_int_equal(keyrec_check(&k, &e), 0);
 	n = encode(&k, record);
-	assert_int_equal(record[0], 1);
+	assert_int_equal(record[0], 2);
 	assert_int_equal(keyrec_decode((struct span){(char *)record, n}, &got, &e), 0);
 	assert_same(&got, &k);
 	/* It borrows: nothing points anywhere but into the record. */
@@ -265,7 +284,7 @@ plain_fields(void **unused)
 	REFUSED(k.pepper = 0, "pepper:");
 	REFUSED(k.env = (enum token_env)2, "environment:");
 	REFUSED(k.state = (enum keyrec_state)3, "state:");
-	REFUSED(k.exposed_ways = 4, "exposed:");
+	REFUSED(k.exposed_ways = 16, "exposed:");
 	REFUSED(k.exposed_ways = 0xff, "exposed:");
 	REFUSED(k.created_us = -1, "before 1970");
 	REFUSED(k.changed_us = -1, "before 1970");
@@ -273,6 +292,11 @@ plain_fields(void **unused)
 	REFUSED(k.expires_us = INT64_MIN, "before 1970");
 	REFUSED(k.revoked_us = -1, "before 1970");
 	REFUSED(k.exposed_us = -1, "before 1970");
+	REFUSED(k.exposed_ways = 8, "exposed: unknown way");
+	REFUSED(k.digest_of = KEYREC_DIGESTS, "digest:");
+	REFUSED(k.browsers = KEYREC_BROWSERS, "browsers:");
+	REFUSED(k.previous = NULL, "previous secret: there is none");
+	REFUSED(k.previous_until_us = -1, "before 1970");
 }
 
 static void
@@ -337,6 +361,11 @@ lists(void **unused)
 	REFUSED(k.apps[0] = sp(""), "application 1:");
 	REFUSED(k.apps[1] = sp("a\nb"), "application 2:");
 	REFUSED(k.apps[1] = long_span('a', KEYREC_PATTERN_MAX + 1), "application 2:");
+	REFUSED(k.methods[0] = sp("get"), "method 1:");
+	REFUSED(k.methods[1] = sp(""), "method 2:");
+	REFUSED(k.methods[1] = sp("-GET"), "method 2:");
+	REFUSED(k.methods[1] = long_span('A', KEYREC_METHOD_MAX + 1), "method 2:");
+	REFUSED(k.nmethods = KEYREC_METHODS_MAX + 1, "methods: at most 16");
 }
 
 static void
@@ -388,13 +417,13 @@ versions(void **unused)
 
 	(void)unused;
 	for (int v = 0; v < 256; v++) {
-		if (v == 1)
+		if (v == 2)
 			continue;
 		record[0] = (uint8_t)v;
 		assert_int_equal(keyrec_decode((struct span){(char *)record, n}, &got, &e), -1);
 		assert_int_equal(e.code, ERR_VERSION);
 	}
-	record[0] = 1;
+	record[0] = 2;
 	assert_int_equal(keyrec_decode((struct span){(char *)record, n + 1}, &got, &e), -1);
 	assert_int_equal(e.code, ERR_CORRUPT);
 	assert_int_equal(

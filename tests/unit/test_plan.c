@@ -31,6 +31,10 @@ static const struct plan sample = {
     .past = {{"second", "minute"}, {"b", "a~99"}},
     .created_us = 1700000000000000,
     .changed_us = 1700000000000001,
+    .nscopes = 2,
+    .scopes = {"orders:read", "users:*"},
+    .max_age_us = 90 * 86400 * SECOND,
+    .max_age_deny = 1,
 };
 
 static size_t
@@ -51,6 +55,11 @@ assert_same(const struct plan *a, const struct plan *b)
 	assert_int_equal(a->per, b->per);
 	assert_int_equal(a->created_us, b->created_us);
 	assert_int_equal(a->changed_us, b->changed_us);
+	assert_int_equal(a->max_age_us, b->max_age_us);
+	assert_int_equal(a->max_age_deny, b->max_age_deny);
+	assert_int_equal(a->nscopes, b->nscopes);
+	for (size_t i = 0; i < a->nscopes; i++)
+		assert_string_equal(a->scopes[i], b->scopes[i]);
 	assert_int_equal(a->nlimits, b->nlimits);
 	for (size_t i = 0; i < a->nlimits; i++) {
 		assert_string_equal(a->limits[i].name, b->limits[i].name);
@@ -270,6 +279,15 @@ what_must_hold(void **unused)
 	REFUSED(p.npast = PLAN_LIMITS_MAX + 1, "past limits");
 	REFUSED(p.past[0].name[0] = '~', "a past limit has no name");
 	REFUSED(p.past[1].log[0] = '\0', "a past limit has no name");
+	REFUSED(p.nscopes = PLAN_SCOPES_MAX + 1, "at most 32 scopes");
+	REFUSED(p.scopes[1][0] = ':', "scope 2:");
+	REFUSED(memset(p.scopes[0], 'x', sizeof(p.scopes[0])), "scope 1:");
+	REFUSED(memcpy(p.scopes[1], p.scopes[0], sizeof(p.scopes[0])), "is given twice");
+	REFUSED(p.max_age_us = -SECOND, "maximal age");
+	REFUSED(p.max_age_us++, "maximal age");
+	REFUSED(p.max_age_us = PLAN_AGE_MAX_US + SECOND, "maximal age");
+	REFUSED(p.max_age_us = 0, "refusing by age needs a maximal age");
+	REFUSED(p.max_age_deny = 2, "refusing by age is 0 or 1");
 #undef REFUSED
 }
 
@@ -284,7 +302,7 @@ versions(void **unused)
 	(void)unused;
 	for (int v = 0; v < 256; v++) {
 		record[0] = (uint8_t)v;
-		if (v == 1 || v == 2)
+		if (v >= 1 && v <= 3)
 			continue;
 		assert_int_equal(plan_decode((struct span){(char *)record, n}, &got, &e), -1);
 		assert_int_equal(e.code, ERR_VERSION);

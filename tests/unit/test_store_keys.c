@@ -390,7 +390,7 @@ test_damaged_records_are_named(void **state)
 	key_put(f, 1);
 	key_make(&k, 1);
 	r = (struct record){
-	    STORE_DB_KEYS, store_span(k.digest, STORE_DIGEST_LEN), span_of("\001garbage")};
+	    STORE_DB_KEYS, store_span(k.digest, STORE_DIGEST_LEN), span_of("\002garbage")};
 	assert_batch(f, step_put, &r);
 	assert_int_equal(store_key_get(f->s, k.digest, buf, &rec, &f->e), -1);
 	assert_error(f, ERR_CORRUPT, "database keys");

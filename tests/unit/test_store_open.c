@@ -327,7 +327,7 @@ refuses_with(
 static void
 test_refuses_a_newer_format(void **state)
 {
-	refuses_with(*state, "format", store_span("\0\0\0\3", 4), ERR_VERSION, "newer release");
+	refuses_with(*state, "format", store_span("\0\0\0\4", 4), ERR_VERSION, "newer release");
 }
 
 static void

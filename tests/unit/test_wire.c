@@ -34,6 +34,7 @@ static const struct wire_check full_check = {.client = UINT64_C(0x11223344556677
     .retry = 1,
     .cost = LIMIT_COST_MAX,
     .has_addr = 1,
+    .browser = 1,
     .addr = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1}},
     .credential = {"ak_live_x", 9},
     .needed_scopes = {"orders:read", 11},
@@ -48,6 +49,7 @@ full_answer(void)
 	struct wire_answer a = {.seq = 7,
 	    .verdict = VERDICT_OK,
 	    .retry_us = 5,
+	    .rotate_by_us = 6,
 	    .id = span_of(ID),
 	    .owner = span_of("acme"),
 	    .plan = span_of("gold"),
@@ -96,6 +98,7 @@ check_comes_back_whole(void **state)
 	assert_int_equal(c.deadline_us, full_check.deadline_us);
 	assert_int_equal(c.exposed, 2);
 	assert_int_equal(c.retry, 1);
+	assert_int_equal(c.browser, 1);
 	assert_int_equal(c.cost, LIMIT_COST_MAX);
 	assert_memory_equal(c.addr.b, full_check.addr.b, 16);
 	assert_true(span_eq(c.credential, full_check.credential));
@@ -118,6 +121,7 @@ answer_comes_back_whole(void **state)
 	assert_int_equal(b.seq, 7);
 	assert_int_equal(b.verdict, VERDICT_OK);
 	assert_int_equal(b.retry_us, 5);
+	assert_int_equal(b.rotate_by_us, 6);
 	assert_true(span_is(b.id, ID));
 	assert_true(span_is(b.owner, "acme"));
 	assert_true(span_is(b.plan, "gold"));
@@ -231,12 +235,12 @@ bounds_are_kept_by_decoders(void **state)
 	struct err e = {0};
 
 	(void)state;
-	mem[WIRE_HEADER + 24] = 4; /* an exposure that does not exist */
+	mem[WIRE_HEADER + 24] = 8; /* an exposure that does not exist */
 	assert_int_equal(wire_check_decode(s, &c, &e), -1);
 	mem[WIRE_HEADER + 24] = 0;
-	mem[WIRE_HEADER + 25] |= 4; /* a flag that does not exist */
+	mem[WIRE_HEADER + 25] |= 8; /* a flag that does not exist */
 	assert_int_equal(wire_check_decode(s, &c, &e), -1);
-	mem[WIRE_HEADER + 25] &= 3;
+	mem[WIRE_HEADER + 25] &= 7;
 	assert_int_equal(wire_check_decode(s, &c, &e), 0);
 	mem[WIRE_HEADER + 26] = 1; /* cost */
 	assert_int_equal(wire_check_decode(s, &c, &e), -1);
