@@ -37,7 +37,14 @@ enum store_db {
 
 /* Records, kept exact in the transactions that add and remove them (record "counts" in meta). */
 struct store_counts {
-	uint64_t keys, plans, logs, blocks;
+	uint64_t keys, plans, logs, blocks, imported, stopped;
+};
+
+/* What a batch adds to the secrets under a version of the pepper, before it is written. */
+#define STORE_NOTED_MAX 64
+struct store_noted {
+	uint32_t pepper;
+	int64_t n[STORE_SECRETS];
 };
 
 /* What a batch changes in memory and an abort takes back. */
@@ -71,6 +78,8 @@ struct store {
 	int poisoned; /* a write failed: the batch can only abort, and says why: */
 	struct err poison;
 	struct store_state now, before; /* before: as the batch found it */
+	size_t nnoted;
+	struct store_noted noted[STORE_NOTED_MAX];
 	uint64_t commits, aborts;
 	struct store_heads *heads;
 	struct store_journal *journal;
@@ -231,6 +240,17 @@ int store_format_read(struct store *, struct err *) __attribute__((warn_unused_r
 int store_format_write(struct store *, struct err *) __attribute__((warn_unused_result));
 int store_counts_read(struct store *, struct err *) __attribute__((warn_unused_result));
 int store_counts_write(struct store *, struct err *) __attribute__((warn_unused_result));
+
+/* ---- secrets.c ---- */
+
+/*
+ * In a batch, beside the change of a record: there is one more secret of this kind under ${pepper}
+ * (${by} 1), or one less (-1).  0 or -1.
+ */
+int store_secrets_note(struct store *, uint32_t pepper, enum keyrec_digest,
+    enum store_secret_kind, int by, struct err *) __attribute__((warn_unused_result));
+/* Write what was noted. */
+int store_secrets_write(struct store *, struct err *) __attribute__((warn_unused_result));
 
 /* ---- sweep.c ---- */
 

@@ -160,6 +160,16 @@ digest_free(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const char 
 	return rc;
 }
 
+/* One secret more, or less, of the record's kind. */
+static int
+note(struct store *s, const struct keyrec *rec, int by, struct err *e)
+{
+	enum store_secret_kind kind =
+	    rec->state == KEYREC_REVOKED ? STORE_SECRET_REVOKED : STORE_SECRET_LIVE;
+
+	return store_secrets_note(s, rec->pepper, rec->digest_of, kind, by, e);
+}
+
 int
 store_key_insert(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec *rec,
     struct err *e)
@@ -178,7 +188,7 @@ store_key_insert(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const 
 	if (store_db_put(s, STORE_DB_KEYS, d, bytes, e) != 0 ||
 	    store_db_put(s, STORE_DB_IDS, id, d, e) != 0 ||
 	    index_add(s, STORE_DB_OWNERS, rec->owner, rec->id, e) != 0 ||
-	    index_add(s, STORE_DB_PLAN_KEYS, rec->plan, rec->id, e) != 0)
+	    index_add(s, STORE_DB_PLAN_KEYS, rec->plan, rec->id, e) != 0 || note(s, rec, 1, e) != 0)
 		return -1;
 	s->now.counts.keys++;
 	return 0;
@@ -198,7 +208,8 @@ replace(struct store *s, const uint8_t from[STORE_DIGEST_LEN], const uint8_t to[
 	}
 	if (store_db_put(s, STORE_DB_KEYS, t, bytes, e) != 0 ||
 	    index_move(s, STORE_DB_OWNERS, old->owner, rec->owner, rec->id, e) != 0 ||
-	    index_move(s, STORE_DB_PLAN_KEYS, old->plan, rec->plan, rec->id, e) != 0)
+	    index_move(s, STORE_DB_PLAN_KEYS, old->plan, rec->plan, rec->id, e) != 0 ||
+	    note(s, old, -1, e) != 0 || note(s, rec, 1, e) != 0)
 		return -1;
 	return 0;
 }

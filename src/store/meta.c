@@ -19,8 +19,8 @@
 
 #define FORMAT_NAME "format"
 #define COUNTS_NAME "counts"
-#define COUNTS_VERSION 1
-#define COUNTS_BYTES (1 + 4 * 8)
+#define COUNTS_VERSION 2
+#define COUNTS_BYTES (1 + 6 * 8)
 #define META_NAME_MAX 64
 
 int
@@ -83,6 +83,8 @@ store_counts_read(struct store *s, struct err *e)
 	c->plans = rbuf_u64(&in);
 	c->logs = rbuf_u64(&in);
 	c->blocks = rbuf_u64(&in);
+	c->imported = rbuf_u64(&in);
+	c->stopped = rbuf_u64(&in);
 	if (rbuf_done(&in) != 0 || version != COUNTS_VERSION)
 		return err_set(e, ERR_CORRUPT,
 		    "%s: database meta: the record of counts is missing or damaged: restore a "
@@ -104,6 +106,8 @@ store_counts_write(struct store *s, struct err *e)
 	wbuf_u64(&out, c->plans);
 	wbuf_u64(&out, c->logs);
 	wbuf_u64(&out, c->blocks);
+	wbuf_u64(&out, c->imported);
+	wbuf_u64(&out, c->stopped);
 	return store_db_put(s, STORE_DB_META, span_of(COUNTS_NAME), wbuf_view(&out), e);
 }
 

@@ -31,6 +31,7 @@
 
 #define STORE_DIGEST_LEN 32
 #define STORE_EXIT_FSYNC 74
+#define STORE_WHO_MAX 128 /* bytes of the name of whoever changed something */
 
 struct store;
 
@@ -102,6 +103,63 @@ int store_owner_walk(struct store *, struct span owner, struct span after, store
 /* *count: how many keys name this plan, counted up to STORE_PLAN_USERS_MAX.  0 or -1. */
 #define STORE_PLAN_USERS_MAX 1000
 int store_plan_users(struct store *, struct span plan, uint64_t *count, struct err *)
+    __attribute__((warn_unused_result));
+
+/*
+ * How many secrets are under a version of the pepper: of keys that are not revoked, of those that
+ * are, and those before a key's present one.  Exact, and known without looking at keys.
+ */
+enum store_secret_kind {
+	STORE_SECRET_LIVE,
+	STORE_SECRET_REVOKED,
+	STORE_SECRET_PREVIOUS,
+	STORE_SECRETS /* (count) */
+};
+struct store_secrets {
+	uint32_t pepper;
+	uint64_t n[STORE_SECRETS];
+};
+/* Of this version: 0 (all zero when there are none), -1. */
+int store_secrets_get(struct store *, uint32_t pepper, struct store_secrets *, struct err *)
+    __attribute__((warn_unused_result));
+/* Of every version that has any, in ascending order. */
+typedef int store_secrets_fn(void *cookie, const struct store_secrets *, struct err *);
+int store_secrets_walk(struct store *, store_secrets_fn *, void *, struct err *)
+    __attribute__((warn_unused_result));
+/* Secrets of which only the SHA-256 was ever here. */
+uint64_t store_imported(const struct store *);
+
+/* ---- owners ---- */
+
+/* All keys of an owner are switched off since then, by whom and why. */
+struct store_stop {
+	int64_t since_us; /* wall clock */
+	uint32_t uid;
+	char by[STORE_WHO_MAX + 1], reason[KEYREC_REASON_MAX + 1];
+};
+/* 1 switched off, 0 not, -1.  *stop may be NULL.  As long as no owner is: without a look at the
+ * store. */
+int store_owner_stopped(struct store *, struct span owner, struct store_stop *, struct err *)
+    __attribute__((warn_unused_result));
+/* In a batch: 1 done, 0 it was so already (nothing is changed), -1. */
+int store_owner_stop(struct store *, struct span owner, const struct store_stop *, struct err *)
+    __attribute__((warn_unused_result));
+int store_owner_resume(struct store *, struct span owner, struct err *)
+    __attribute__((warn_unused_result));
+/* How many are switched off. */
+uint64_t store_stopped(const struct store *);
+
+/*
+ * Owners in the order of their names, behind ${after}: each that has a key or is switched off
+ * (${stopped}: only those that are).  ${keys}: how many it has, counted up to STORE_OWNER_KEYS_MAX.
+ * ${fn} returns as those of the other walks.
+ */
+#define STORE_OWNER_KEYS_MAX 1000
+typedef int store_owner_fn(void *cookie, struct span owner, uint64_t keys, struct err *);
+int store_owners_walk(struct store *, struct span after, int stopped, store_owner_fn *, void *,
+    struct err *) __attribute__((warn_unused_result));
+/* *count: its keys, counted up to STORE_OWNER_KEYS_MAX.  0 or -1. */
+int store_owner_keys(struct store *, struct span owner, uint64_t *count, struct err *)
     __attribute__((warn_unused_result));
 
 /* ---- plans.  get: 1, 0, -1; put replaces; del of one that is not there: ERR_NOT_FOUND. ---- */
@@ -197,7 +255,7 @@ int store_audit_seek(struct store *, int64_t since_us, uint64_t *after, struct e
 
 /* ---- small named records (steady clock, fingerprints) ---- */
 
-/* get: 1, 0, -1.  Names: up to 64 bytes; "format" and "counts" are the store's own. */
+/* get: 1, 0, -1.  Names: up to 64 bytes; "format", "counts" and "secrets.*" are the store's own. */
 #define STORE_META_MAX 16384
 int store_meta_get(struct store *, const char *name, uint8_t *, size_t cap, size_t *, struct err *)
     __attribute__((warn_unused_result));

@@ -31,7 +31,7 @@
 #define LOGS 4
 #define UNITS 3
 #define LIFE_US 80000 /* behind its first batch, at most */
-#define WITH_KEY 5    /* every so many batches insert a key */
+#define WITH_KEY 5    /* every so many batches insert a key, and change it in the next three */
 #define WITH_IDLE 3   /* uses an idle log */
 #define WITH_SWEEP 8  /* is followed by a sweep */
 #define BEHIND 100    /* takes that records of logs may lack: so that they are written in between */
@@ -109,6 +109,34 @@ sweep(struct fixture *f, uint64_t n)
 	return 0;
 }
 
+/* The key moves under the next pepper. */
+static int
+rehash(struct fixture *f, unsigned n, struct err *e)
+{
+	uint8_t to[STORE_DIGEST_LEN], buf[KEYREC_MAX];
+	struct keyrec rec;
+	struct key k;
+
+	key_make(&k, n);
+	if (store_key_get(f->s, k.digest, buf, &rec, e) != 1)
+		return -1;
+	memcpy(to, k.digest, sizeof(to));
+	to[31] ^= 0xff;
+	rec.pepper++;
+	return store_key_rehash(f->s, k.digest, to, &rec, e);
+}
+
+/* Its owner goes off, or on again. */
+static int
+switch_owner(struct fixture *f, unsigned n, struct err *e)
+{
+	const struct store_stop stop = {.since_us = n};
+	int rc = n % 2 == 0 ? store_owner_stop(f->s, span_of("moved"), &stop, e)
+			    : store_owner_resume(f->s, span_of("moved"), e);
+
+	return rc == 1 ? 0 : -1;
+}
+
 /* Batch ${n}: units in each log, an audit entry, its number in meta, sometimes a key or a change of
  * one. */
 static int
@@ -135,6 +163,10 @@ step_batch(struct fixture *f, const void *arg, struct err *e)
 		k.rec.owner = span_of("moved");
 		return store_key_update(f->s, k.digest, &k.rec, e);
 	}
+	if (n % WITH_KEY == 2)
+		return rehash(f, (unsigned)(n / WITH_KEY), e);
+	if (n % WITH_KEY == 3)
+		return switch_owner(f, (unsigned)(n / WITH_KEY), e);
 	return 0;
 }
 
@@ -268,6 +300,28 @@ check_logs(struct fixture *f, uint64_t batches)
 	assert_int_equal(f->s->now.counts.logs, batches > 0 ? LOGS : 0);
 }
 
+/* Of ${keys} keys the first ${moved} are under pepper 2. */
+static void
+check_secrets(struct fixture *f, uint64_t keys, uint64_t moved)
+{
+	struct store_secrets under;
+
+	assert_int_equal(store_secrets_get(f->s, 1, &under, &f->e), 0);
+	assert_int_equal(under.n[STORE_SECRET_LIVE], keys - moved);
+	assert_int_equal(store_secrets_get(f->s, 2, &under, &f->e), 0);
+	assert_int_equal(under.n[STORE_SECRET_LIVE], moved);
+	for (unsigned i = 0; i < keys; i++) {
+		uint8_t digest[STORE_DIGEST_LEN], buf[KEYREC_MAX];
+		struct keyrec rec;
+		struct key k;
+
+		key_make(&k, i);
+		assert_int_equal(store_key_find(f->s, span_of(k.rec.id), digest, &f->e), 1);
+		assert_int_equal(store_key_get(f->s, digest, buf, &rec, &f->e), 1);
+		assert_int_equal(rec.pepper, i < moved ? 2 : 1);
+	}
+}
+
 static void
 check_keys(struct fixture *f, uint64_t batches)
 {
@@ -286,8 +340,9 @@ check_keys(struct fixture *f, uint64_t batches)
 		assert_int_equal(
 		    store_owner_walk(f->s, span_of(owners[i]), span_of(""), see, &n, &f->e), 0);
 	assert_int_equal(n, keys);
-	for (unsigned i = 0; i < keys; i++)
-		assert_int_equal(key_there(f, i), 1);
+	check_secrets(f, keys, (batches + WITH_KEY - 3) / WITH_KEY);
+	assert_int_equal(store_owner_stopped(f->s, span_of("moved"), NULL, &f->e),
+	    (batches + WITH_KEY - 4) / WITH_KEY % 2);
 }
 
 /* What is stored must be all that was acknowledged, ${acked} batches, and at most one more of each
