@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The client of the keeper in a worker.  One SEQPACKET connection, non-blocking; messages go out
- * with sendmmsg and come in with recvmmsg, so that a busy worker pays two system calls for a whole
- * round of requests.
+ * The client of the keeper in a worker.  One SEQPACKET connection, non-blocking; the checks of a
+ * round of the loop go out in one datagram, and their answers come back in one, so that a busy
+ * worker pays a few system calls and one wake-up for many requests.
  *
  * It decides nothing: no answer, a late one, a malformed one, an unknown one are all "no answer",
  * which the gate turns into a 503.  When the keeper is gone the encoded messages are kept and sent
@@ -33,8 +33,6 @@
 #define RECONNECT_US 5000
 #define START_US CLOCK_SECOND
 #define BLOCKED_MS 1 /* the keeper's queue is full: its next answers wake us, or this */
-#define SEND_BATCH 64
-#define RECEIVE_BATCH 16
 #define RECEIVE_ROUNDS 8
 #define INDEX_BITS 12
 
@@ -65,7 +63,7 @@ struct ask {
 	size_t nslots; /* made so far */
 	struct slot *slots[ASK_PENDING_MAX];
 	struct slot_list free, pending /* by deadline */, queue;
-	uint8_t answers[RECEIVE_BATCH][WIRE_ANSWER_MAX];
+	uint8_t answers[WIRE_BATCH_BYTES];
 };
 
 static void on_readable(void *, uint32_t);
@@ -295,63 +293,64 @@ ask_cancel(struct ask *A, uint64_t seq)
 		s->tag = NULL;
 }
 
+/* As many of the queue as go into one datagram: their number, 0 at its end, -1. */
+static int
+send_some(struct ask *A)
+{
+	struct iovec iov[WIRE_BATCH_MAX];
+	struct msghdr message = {.msg_iov = iov};
+	struct slot *s;
+	size_t bytes = 0;
+	ssize_t rc;
+	int n = 0;
+
+	TAILQ_FOREACH(s, &A->queue, queue)
+	{
+		bytes += s->len;
+		if (n == WIRE_BATCH_MAX || bytes > WIRE_BATCH_BYTES)
+			break;
+		iov[n++] = (struct iovec){s->message, s->len};
+	}
+	if (n == 0)
+		return 0;
+	message.msg_iovlen = (size_t)n;
+	do {
+		rc = sendmsg(A->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (rc == -1 && errno == EINTR);
+	return rc == -1 ? -1 : n;
+}
+
 static void
 send_queue(struct ask *A)
 {
-	struct mmsghdr messages[SEND_BATCH];
-	struct iovec iov[SEND_BATCH];
 	struct slot *s;
-	unsigned n;
 	int sent;
 
 	A->blocked = 0;
-	while (!TAILQ_EMPTY(&A->queue)) {
-		n = 0;
-		TAILQ_FOREACH(s, &A->queue, queue)
-		{
-			if (n == SEND_BATCH)
-				break;
-			iov[n] = (struct iovec){s->message, s->len};
-			messages[n] =
-			    (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[n], .msg_iovlen = 1}};
-			n++;
-		}
-		sent = sendmmsg(A->fd, messages, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (sent == -1 && errno == EINTR)
-			continue;
-		/*
-		 * A full queue is tried again soon.  A keeper that is gone may have left answers:
-		 * what it admitted must not be asked again, so on_readable takes them before it
-		 * sees the end.
-		 */
-		if (sent == -1) {
-			A->blocked = 1;
-			return;
-		}
+	while ((sent = send_some(A)) > 0) {
 		for (; sent > 0; sent--) {
 			s = TAILQ_FIRST(&A->queue);
 			TAILQ_REMOVE(&A->queue, s, queue);
 			s->queued = 0;
 		}
 	}
+	/*
+	 * A full queue is tried again soon.  A keeper that is gone may have left answers: what it
+	 * admitted must not be asked again, so on_readable takes them before it sees the end.
+	 */
+	if (sent == -1)
+		A->blocked = 1;
 }
 
-/* One message of the keeper's: 0, or -1 when the connection has to go. */
+/* One answer of the keeper's: 0, or -1 when the connection has to go. */
 static int
-take_answer(struct ask *A, const uint8_t *bytes, size_t n, int truncated)
+take_answer(struct ask *A, struct span message)
 {
 	struct wire_answer answer;
 	struct slot *s;
 	struct err e;
 
-	if (n == 0) {
-		log_event(LOG_LVL_INFO, "keeper_lost", "error", "it closed the connection", NULL);
-		return -1;
-	}
-	if (truncated)
-		err_set(&e, ERR_INPUT, "a message over %d bytes", WIRE_ANSWER_MAX);
-	if (truncated ||
-	    wire_answer_decode((struct span){(const char *)bytes, n}, &answer, &e) == -1) {
+	if (wire_answer_decode(message, &answer, &e) == -1) {
 		log_event(LOG_LVL_ERROR, "keeper_answer", "error", e.msg, NULL);
 		return -1;
 	}
@@ -361,22 +360,38 @@ take_answer(struct ask *A, const uint8_t *bytes, size_t n, int truncated)
 	return 0;
 }
 
+/* One datagram of them, likewise. */
+static int
+take_answers(struct ask *A, size_t n)
+{
+	struct span datagram = {(const char *)A->answers, n};
+
+	if (n == 0) {
+		log_event(LOG_LVL_INFO, "keeper_lost", "error", "it closed the connection", NULL);
+		return -1;
+	}
+	if (n > sizeof(A->answers)) {
+		log_event(
+		    LOG_LVL_ERROR, "keeper_answer", "error", "a datagram that is too large", NULL);
+		return -1;
+	}
+	while (datagram.len > 0)
+		if (take_answer(A, wire_next(&datagram)) == -1)
+			return -1;
+	return 0;
+}
+
+/* Until there is nothing more: a round of the loop must not begin with answers that wait. */
 static void
 on_readable(void *cookie, uint32_t events)
 {
 	struct ask *A = cookie;
-	struct mmsghdr messages[RECEIVE_BATCH];
-	struct iovec iov[RECEIVE_BATCH];
-	int i, n, round;
+	ssize_t n;
+	int round;
 
 	(void)events;
 	for (round = 0; round < RECEIVE_ROUNDS; round++) {
-		for (i = 0; i < RECEIVE_BATCH; i++) {
-			iov[i] = (struct iovec){A->answers[i], WIRE_ANSWER_MAX};
-			messages[i] =
-			    (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
-		}
-		n = recvmmsg(A->fd, messages, RECEIVE_BATCH, MSG_DONTWAIT, NULL);
+		n = recv(A->fd, A->answers, sizeof(A->answers), MSG_DONTWAIT | MSG_TRUNC);
 		if (n == -1 && (errno == EAGAIN || errno == EINTR))
 			return;
 		/* It died with questions unread.  Reported once; its last answers are behind it. */
@@ -387,15 +402,10 @@ on_readable(void *cookie, uint32_t events)
 			disconnect(A, RECONNECT_US);
 			return;
 		}
-		for (i = 0; i < n; i++) {
-			if (take_answer(A, A->answers[i], messages[i].msg_len,
-				messages[i].msg_hdr.msg_flags & MSG_TRUNC) == -1) {
-				disconnect(A, RECONNECT_US);
-				return;
-			}
-		}
-		if (n < RECEIVE_BATCH)
+		if (take_answers(A, (size_t)n) == -1) {
+			disconnect(A, RECONNECT_US);
 			return;
+		}
 	}
 }
 

@@ -6,11 +6,11 @@
  * Belongs to the keeper's loop.  It knows no verdicts but `unavailable`, which is what a check is
  * answered that could not be decided.
  *
- * Receiving: a worker sends many small messages, which come in with one recvmmsg into slots of
- * WIRE_CHECK_MAX; a JSON request may be much larger.  So the first message of a connection is
- * looked at (MSG_PEEK) and says which kind it is; an administering connection is read one message
- * at a time.  A worker's connection may turn into one, when nothing follows the JSON message before
- * its reply; whatever is cut off closes the connection.
+ * Receiving: a datagram of a worker holds several checks, and stays in the round's memory until it
+ * is over; a JSON request may be much larger.  So the first message of a connection is looked at
+ * (MSG_PEEK) and says which kind it is; an administering connection is read one message at a time.
+ * A worker's connection may turn into one, with a datagram that is the JSON message alone; whatever
+ * is too long closes the connection.
  *
  * Invariants: no answer leaves before the commit of what it rests on; checks that a failed batch
  * had decided are decided again, each alone, so that one key whose record is damaged denies nobody
@@ -29,9 +29,11 @@
 #include "base/secret.h"
 #include "wire/wire.h"
 
+/* Full ones; most are much smaller, and lie one behind the other. */
+#define DATAGRAMS_MAX 32
+
 struct item {
 	struct peer *peer;
-	size_t len; /* of the message in its slot */
 	struct wire_check check;
 	uint8_t *answer; /* in the arena; NULL: none is sent */
 	size_t answer_len;
@@ -41,12 +43,11 @@ struct round {
 	struct round_with with;
 	size_t n, nstrangers; /* checks; and those of peers who may not administer */
 	struct item items[ROUND_CHECKS_MAX];
-	struct mmsghdr headers[ROUND_PEER_MAX];
-	struct iovec iov[ROUND_PEER_MAX];
+	size_t received; /* bytes of datagrams */
 	size_t arena_used;
 	int64_t complained_us; /* CLOCK_MONOTONIC of the last log line about a failed batch */
 	int wrote;
-	uint8_t slots[ROUND_CHECKS_MAX][WIRE_CHECK_MAX];
+	uint8_t datagrams[DATAGRAMS_MAX][WIRE_BATCH_BYTES];
 	uint8_t arena[ROUND_CHECKS_MAX][WIRE_ANSWER_MAX]; /* answers, one behind the other */
 	uint8_t message[WIRE_MESSAGE_MAX];
 };
@@ -68,7 +69,7 @@ void
 round_free(struct round **rp)
 {
 	if (*rp != NULL)
-		secret_wipe((*rp)->slots, sizeof((*rp)->slots));
+		secret_wipe((*rp)->datagrams, sizeof((*rp)->datagrams));
 	free(*rp);
 	*rp = NULL;
 }
@@ -95,45 +96,33 @@ keep_request(struct peer *p, const uint8_t *message, size_t len)
 	p->kind = PEER_ADMIN;
 }
 
-/* Give the message in the next slot its place in the round. */
 static void
-add_check(struct round *r, struct peer *p, size_t len)
+add_check(struct round *r, struct peer *p, struct span message)
 {
 	struct item *it = &r->items[r->n];
 	struct err e = {0};
 
+	if (wire_check_decode(message, &it->check, &e) != 0) {
+		refuse(p, e.msg);
+		return;
+	}
 	it->peer = p;
-	it->len = len;
 	it->answer = NULL;
 	it->answer_len = 0;
 	r->n++;
 	r->nstrangers += (size_t)!p->who.may_admin;
-	if (wire_check_decode(
-		(struct span){(const char *)r->slots[r->n - 1], len}, &it->check, &e) != 0)
-		refuse(p, e.msg);
 }
 
-/* What to make of a whole message in the next slot; ${last}: nothing was read behind it. */
+/* The checks of a datagram: all of it is in the round's memory. */
 static void
-take_slot(struct round *r, struct peer *p, size_t len, int last)
+add_checks(struct round *r, struct peer *p, struct span datagram)
 {
-	uint8_t *slot = r->slots[r->n];
-
-	switch (wire_type_of((struct span){(const char *)slot, len})) {
-	case WIRE_CHECK:
-		add_check(r, p, len);
-		return;
-	case WIRE_ADMIN:
-		if (last)
-			keep_request(p, slot, len);
+	for (int n = 0; datagram.len > 0 && !p->closing; n++) {
+		if (n == WIRE_BATCH_MAX)
+			refuse(p, "too many checks at once");
 		else
-			refuse(p, "a check sent before the reply to a request");
-		break;
-	default:
-		refuse(p, "a malformed message");
-		break;
+			add_check(r, p, wire_next(&datagram));
 	}
-	secret_wipe(slot, len);
 }
 
 /* For how many checks of this peer the round has room. */
@@ -147,42 +136,47 @@ room_for(const struct round *r, const struct peer *p)
 	return room < ROUND_PEER_MAX ? room : ROUND_PEER_MAX;
 }
 
+/* A datagram is read whole or not at all. */
 int
 round_full(const struct round *r, const struct peer *p)
 {
-	return room_for(r, p) == 0;
+	return room_for(r, p) < WIRE_BATCH_MAX ||
+	       sizeof(r->datagrams) - r->received < WIRE_BATCH_BYTES;
+}
+
+/* One datagram of a worker: 1 when there may be more. */
+static int
+receive_checks(struct round *r, struct peer *p)
+{
+	uint8_t *at = (uint8_t *)r->datagrams + r->received;
+	struct span datagram = {(const char *)at, 0};
+	ssize_t n = recv(p->fd, at, WIRE_BATCH_BYTES, MSG_DONTWAIT | MSG_TRUNC);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		p->closing = 1;
+		return 0;
+	}
+	datagram.len = (size_t)n < WIRE_BATCH_BYTES ? (size_t)n : WIRE_BATCH_BYTES;
+	r->received += datagram.len;
+	if ((size_t)n > WIRE_BATCH_BYTES)
+		refuse(p, "a datagram larger than checks may be");
+	else if (wire_type_of(datagram) == WIRE_ADMIN)
+		keep_request(p, at, datagram.len);
+	else
+		add_checks(r, p, datagram);
+	return !p->closing && p->request == NULL;
 }
 
 static void
 receive_many(struct round *r, struct peer *p)
 {
-	size_t max = room_for(r, p), first = r->n;
-	int n;
+	size_t first = r->n;
 
-	for (size_t i = 0; i < max; i++) {
-		r->iov[i] = (struct iovec){r->slots[first + i], WIRE_CHECK_MAX};
-		r->headers[i] =
-		    (struct mmsghdr){.msg_hdr = {.msg_iov = &r->iov[i], .msg_iovlen = 1}};
-	}
-	n = recvmmsg(p->fd, r->headers, (unsigned)max, MSG_DONTWAIT, NULL);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		p->closing = 1;
-		return;
-	}
-	for (int i = 0; i < n; i++) {
-		size_t len = r->headers[i].msg_len;
-
-		if (len == 0)
-			p->closing = 1;
-		else if ((r->headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0 && !p->closing)
-			refuse(p, "a message larger than a check");
-		if (!p->closing)
-			take_slot(r, p, len, i == n - 1);
-		else
-			secret_wipe(r->slots[first + (size_t)i], len);
-	}
+	while (r->n - first <= ROUND_PEER_MAX - WIRE_BATCH_MAX && !round_full(r, p))
+		if (!receive_checks(r, p))
+			return;
 }
 
 /* One message of any size. */
@@ -203,9 +197,12 @@ receive_one(struct round *r, struct peer *p)
 		refuse(p, "a message larger than any may be");
 	} else if (wire_type_of(message) == WIRE_ADMIN) {
 		keep_request(p, r->message, message.len);
-	} else if (wire_type_of(message) == WIRE_CHECK && message.len <= WIRE_CHECK_MAX) {
-		memcpy(r->slots[r->n], r->message, message.len);
-		add_check(r, p, message.len);
+	} else if (message.len <= WIRE_BATCH_BYTES) {
+		uint8_t *at = (uint8_t *)r->datagrams + r->received;
+
+		memcpy(at, r->message, message.len);
+		r->received += message.len;
+		add_checks(r, p, (struct span){(const char *)at, message.len});
 	} else {
 		refuse(p, "a malformed message");
 	}
@@ -391,41 +388,61 @@ round_decide(struct round *r, int *wrote, struct err *e)
 
 /* ---- answering ---- */
 
-/* Send the answers of items [from, to), all of one peer. */
-static void
-answer_peer(struct round *r, struct peer *p, size_t from, size_t to, int64_t mono_us)
+/*
+ * The answers of items [*from, to), all of one peer, as far as one datagram holds them; *from goes
+ * behind them.
+ */
+static int
+next_answers(const struct round *r, size_t *from, size_t to, struct iovec iov[WIRE_BATCH_MAX])
 {
-	size_t n = 0, sent = 0;
-	int rc;
+	size_t bytes = 0;
+	int n = 0;
 
-	for (size_t i = from; i < to; i++) {
-		struct item *it = &r->items[i];
+	for (; *from < to && n < WIRE_BATCH_MAX; ++*from) {
+		const struct item *it = &r->items[*from];
 
 		if (it->peer == NULL || it->answer == NULL)
 			continue;
-		r->iov[n] = (struct iovec){it->answer, it->answer_len};
-		r->headers[n] =
-		    (struct mmsghdr){.msg_hdr = {.msg_iov = &r->iov[n], .msg_iovlen = 1}};
-		n++;
-	}
-	/* What is queued already goes first. */
-	while (sent < n && !p->closing && peer_idle(p)) {
-		rc = sendmmsg(
-		    p->fd, r->headers + sent, (unsigned)(n - sent), MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (rc < 0 && errno == EINTR)
-			continue;
-		if (rc < 0 && errno == EAGAIN)
+		bytes += it->answer_len;
+		if (bytes > WIRE_BATCH_BYTES)
 			break;
-		if (rc <= 0)
-			p->closing = 1;
-		else
-			sent += (size_t)rc;
+		iov[n++] = (struct iovec){it->answer, it->answer_len};
 	}
-	if (sent == n || p->closing)
-		return;
-	for (; sent < n; sent++)
-		peer_queue(p, (struct span){r->iov[sent].iov_base, r->iov[sent].iov_len}, 0);
-	p->stuck_since_us = mono_us;
+	return n;
+}
+
+/* 0 when it has left, or the peer is lost; -1 when the peer does not read just now. */
+static int
+send_answers(struct peer *p, struct iovec *iov, int n)
+{
+	struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)n};
+	ssize_t rc;
+
+	do {
+		rc = sendmsg(p->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (rc < 0 && errno == EINTR);
+	if (rc < 0 && errno == EAGAIN)
+		return -1;
+	if (rc <= 0)
+		p->closing = 1;
+	return 0;
+}
+
+static void
+answer_peer(struct round *r, struct peer *p, size_t from, size_t to, int64_t mono_us)
+{
+	struct iovec iov[WIRE_BATCH_MAX];
+	int n;
+
+	while (!p->closing && (n = next_answers(r, &from, to, iov)) > 0) {
+		/* What is queued already goes first. */
+		if (peer_idle(p) && send_answers(p, iov, n) == 0)
+			continue;
+		for (int i = 0; i < n; i++)
+			peer_queue(p, (struct span){iov[i].iov_base, iov[i].iov_len}, 0);
+		if (p->stuck_since_us == 0)
+			p->stuck_since_us = mono_us;
+	}
 }
 
 void
@@ -443,8 +460,8 @@ round_answer(struct round *r, int64_t mono_us)
 			answer_peer(r, p, from, to, mono_us);
 		from = to;
 	}
-	for (size_t i = 0; i < r->n; i++)
-		secret_wipe(r->slots[i], r->items[i].len);
+	secret_wipe(r->datagrams, r->received);
+	r->received = 0;
 	r->n = r->nstrangers = 0;
 	r->arena_used = 0;
 }

@@ -81,6 +81,23 @@ wire_type_of(struct span message)
 }
 
 struct span
+wire_next(struct span *datagram)
+{
+	struct span first = *datagram;
+	struct rbuf r;
+	uint32_t length;
+
+	rbuf_init(&r, first.p, first.len);
+	(void)rbuf_u32(&r);
+	length = rbuf_u32(&r);
+	if (!r.bad && length < first.len - WIRE_HEADER)
+		first.len = WIRE_HEADER + length;
+	datagram->p += first.len;
+	datagram->len -= first.len;
+	return first;
+}
+
+struct span
 wire_body(struct span message)
 {
 	if (message.len < WIRE_HEADER)

@@ -8,6 +8,9 @@
  * of what follows) and a body.  For a check and its answer the body is packed (the hot path); for
  * admin operations and theirs it is a JSON object.  Both sides treat the other as hostile: every
  * decoder is strict.
+ *
+ * Checks may share a datagram, one behind the other, and so may answers: a busy worker and the
+ * keeper then wake each other once for many requests.
  */
 
 #include <stdint.h>
@@ -21,7 +24,7 @@
 #include "core/token.h"
 #include "core/verdict.h"
 
-#define WIRE_VERSION 2
+#define WIRE_VERSION 1
 #define WIRE_HEADER 8
 #define WIRE_CREDENTIAL_MAX 512
 #define WIRE_REFERRER_MAX 2048
@@ -31,6 +34,8 @@
 #define WIRE_CHECK_MAX 8192	/* any check, with header */
 #define WIRE_ANSWER_MAX 16384	/* any answer to one */
 #define WIRE_MESSAGE_MAX 131072 /* any message: JSON */
+#define WIRE_BATCH_MAX 32	/* checks, or answers, in one datagram */
+#define WIRE_BATCH_BYTES 65536	/* of such a datagram */
 
 enum wire_type {
 	WIRE_CHECK = 1,
@@ -84,6 +89,12 @@ int wire_check_decode(struct span, struct wire_check *, struct err *)
     __attribute__((warn_unused_result));
 int wire_answer_decode(struct span, struct wire_answer *, struct err *)
     __attribute__((warn_unused_result));
+
+/*
+ * Cut the first message, as long as its header says, off a datagram of several; what is not one of
+ * them as a whole comes out as it is, to be refused by its decoder.  Empty at the end.
+ */
+struct span wire_next(struct span *datagram);
 
 /* The type of a message whose header is right (version, zero, exact length), else -1. */
 int wire_type_of(struct span);

@@ -25,7 +25,9 @@ struct rig {
 	struct steady steady;
 	struct lastbatch last;
 	struct peer *peer;
-	int fd; /* the worker's end */
+	int fd;		  /* the worker's end */
+	struct span rest; /* of a datagram of answers */
+	uint8_t answers[WIRE_BATCH_BYTES];
 };
 
 static void
@@ -45,6 +47,7 @@ rig_open(struct rig *g)
 	assert_non_null(g->peer);
 	assert_true(g->peer->who.may_admin);
 	g->fd = sv[1];
+	g->rest.len = 0;
 }
 
 static void
@@ -95,17 +98,19 @@ send_check(const struct rig *g, const struct kf_key *k, uint64_t seq)
 
 /* The verdict of the next answer, which must be the one to ${seq}; -1 when there is none. */
 static int
-answer(const struct rig *g, uint64_t seq)
+answer(struct rig *g, uint64_t seq)
 {
-	uint8_t mem[WIRE_ANSWER_MAX];
 	struct wire_answer a;
-	ssize_t n = recv(g->fd, mem, sizeof(mem), 0);
+	ssize_t n;
 
-	if (n < 0 && errno == EAGAIN)
-		return -1;
-	assert_true(n > 0);
-	assert_int_equal(
-	    wire_answer_decode((struct span){(char *)mem, (size_t)n}, &a, &g->f->e), 0);
+	if (g->rest.len == 0) {
+		n = recv(g->fd, g->answers, sizeof(g->answers), 0);
+		if (n < 0 && errno == EAGAIN)
+			return -1;
+		assert_true(n > 0);
+		g->rest = (struct span){(char *)g->answers, (size_t)n};
+	}
+	assert_int_equal(wire_answer_decode(wire_next(&g->rest), &a, &g->f->e), 0);
 	assert_int_equal(a.seq, seq);
 	return (int)a.verdict;
 }
@@ -254,6 +259,48 @@ tickets_are_waited_for(void **state)
 	assert_true(g->peer->closing);
 }
 
+/* A worker's checks in one datagram are a batch; one too many, or a broken one, and none counts. */
+static void
+a_datagram_of_checks(void **state)
+{
+	struct rig *g = *state;
+	struct kf_key k = limited(g->f);
+	struct wire_check c = kf_check(&k);
+	static uint8_t mem[2 * WIRE_BATCH_BYTES];
+	struct wbuf w;
+
+	wbuf_init(&w, mem, sizeof(mem));
+	for (c.seq = 1; c.seq <= WIRE_BATCH_MAX; c.seq++)
+		wire_check_encode(&c, &w);
+	assert_int_equal(send(g->fd, mem, w.len, 0), w.len);
+	assert_int_equal(play(g), 1);
+	for (uint64_t i = 1; i <= WIRE_BATCH_MAX; i++)
+		assert_int_equal(answer(g, i), i <= 3 ? VERDICT_OK : VERDICT_RATE_LIMITED);
+	assert_int_equal(recv(g->fd, mem, sizeof(mem), 0), -1);
+
+	/* Cut within the last: those before it are not decided, either. */
+	wbuf_init(&w, mem, sizeof(mem));
+	k = limited(g->f);
+	c = kf_check(&k);
+	for (c.seq = 1; c.seq <= 2; c.seq++)
+		wire_check_encode(&c, &w);
+	assert_int_equal(send(g->fd, mem, w.len - 1, 0), w.len - 1);
+	assert_int_equal(play(g), 0);
+	assert_true(g->peer->closing);
+	rig_close(g);
+	rig_open(g);
+	for (c.seq = 3; c.seq <= WIRE_BATCH_MAX + 1; c.seq++)
+		wire_check_encode(&c, &w);
+	assert_int_equal(send(g->fd, mem, w.len, 0), w.len);
+	assert_int_equal(play(g), 0);
+	assert_true(g->peer->closing);
+	rig_close(g);
+	rig_open(g);
+	assert_int_equal(send(g->fd, mem, WIRE_BATCH_BYTES + 1, 0), WIRE_BATCH_BYTES + 1);
+	assert_int_equal(play(g), 0);
+	assert_true(g->peer->closing);
+}
+
 /* What a peer that is gone has asked is not counted. */
 static void
 the_gone_are_not_counted(void **state)
@@ -280,6 +327,7 @@ main(void)
 	    T(an_end_before_the_answer_counts_once),
 	    T(answers_wait_for_a_slow_reader),
 	    T(tickets_are_waited_for),
+	    T(a_datagram_of_checks),
 	    T(the_gone_are_not_counted),
 	};
 

@@ -247,6 +247,41 @@ bounds_are_kept_by_decoders(void **state)
 	assert_int_equal(c.credential.len, 0);
 }
 
+/* Messages of one datagram, whole or not. */
+static void
+datagrams_come_apart(void **state)
+{
+	uint8_t mem[3 * WIRE_CHECK_MAX];
+	struct span one = encode_check(&full_check, mem, sizeof(mem)), all, s;
+	struct wire_check c;
+	struct err e = {0};
+
+	(void)state;
+	memcpy(mem + one.len, mem, one.len);
+	all = (struct span){(char *)mem, 2 * one.len};
+	for (int i = 0; i < 2; i++) {
+		s = wire_next(&all);
+		assert_true(span_eq(s, one));
+		assert_int_equal(wire_check_decode(s, &c, &e), 0);
+	}
+	assert_int_equal(all.len, 0);
+	/* Every cut: the first is whole or nothing, what is left is refused by its decoder. */
+	for (size_t len = 1; len < 2 * one.len; len++) {
+		all = (struct span){(char *)mem, len};
+		s = wire_next(&all);
+		assert_int_equal(s.len, len < one.len ? len : one.len);
+		assert_int_equal(wire_check_decode(s, &c, &e), len < one.len ? -1 : 0);
+		s = wire_next(&all);
+		assert_int_equal(all.len, 0);
+		assert_int_equal(wire_check_decode(s, &c, &e), -1);
+	}
+	/* A length beyond all. */
+	memset(mem + 4, 0xff, 4);
+	all = (struct span){(char *)mem, 2 * one.len};
+	assert_int_equal(wire_next(&all).len, 2 * one.len);
+	assert_int_equal(all.len, 0);
+}
+
 /* The largest answer that a key can have fits. */
 static void
 largest_messages_fit(void **state)
@@ -428,6 +463,7 @@ main(void)
 	    cmocka_unit_test(no_changed_answer_is_ok_without_a_key),
 	    cmocka_unit_test(bounds_are_kept_by_encoders),
 	    cmocka_unit_test(bounds_are_kept_by_decoders),
+	    cmocka_unit_test(datagrams_come_apart),
 	    cmocka_unit_test(largest_messages_fit),
 	    cmocka_unit_test_setup_teardown(
 		a_live_socket_is_not_replaced, place_make, place_remove),
