@@ -76,13 +76,14 @@ struct keyrec {
 	enum keyrec_browsers browsers;
 
 	/*
-	 * The secret: made when, and the one before it, if there was one.  That one is a record of
-	 * its own in the store (struct keyrec_alias), found by this digest.
+	 * The secret: made when, and the one before it, if there was one.  The store remembers that
+	 * one under this digest (core/alias.h); what it is good for follows from here
+	 * (core/rotation.h).
 	 */
 	int64_t secret_us;
 	const uint8_t *previous;    /* KEYREC_DIGEST_LEN bytes, or NULL */
 	int64_t previous_until_us;  /* it works until then */
-	int64_t previous_used_us;   /* last seen since it was replaced; 0: never */
+	int64_t previous_used_us;   /* its use since was last told in the audit trail; 0: never */
 	struct span previous_start; /* its visible start */
 
 	size_t nscopes;

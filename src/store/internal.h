@@ -21,7 +21,7 @@
 
 enum store_db {
 	STORE_DB_META,	    /* name -> bytes */
-	STORE_DB_KEYS,	    /* digest -> key record */
+	STORE_DB_KEYS,	    /* digest -> key record, or alias of an older secret */
 	STORE_DB_IDS,	    /* id -> digest */
 	STORE_DB_OWNERS,    /* owner NUL id -> nothing */
 	STORE_DB_PLAN_KEYS, /* plan NUL id -> nothing */
@@ -29,7 +29,7 @@ enum store_db {
 	STORE_DB_LOGS,	    /* log name -> head; NUL and log name -> blocks to be freed */
 	STORE_DB_BLOCKS,    /* log name, u64 number -> block */
 	STORE_DB_JOURNAL,   /* u16 slot -> what a batch took */
-	STORE_DB_USES,	    /* id -> when the key was last used */
+	STORE_DB_USES,	    /* id -> when the key was last used (struct store_use) */
 	STORE_DB_STOPPED,   /* owner -> since when all keys of it are switched off */
 	STORE_DB_AUDIT,	    /* u64 seq -> entry */
 	STORE_DBS	    /* (count) */
@@ -224,6 +224,25 @@ int store_scan_last(struct store_scan *, struct err *) __attribute__((warn_unuse
 void store_scan_close(struct store_scan *);
 struct span store_scan_key(const struct store_scan *);
 
+/* ---- keys.c ---- */
+
+/* Checks and encodes ${rec} into the store's buffer; *bytes is a view of it. */
+int store_key_encode(struct store *, const struct keyrec *, struct span *bytes, struct err *)
+    __attribute__((warn_unused_result));
+/* The record under a digest that must be there, into ${buf}; it must be that of ${id}. */
+int store_key_current(struct store *, const uint8_t digest[STORE_DIGEST_LEN], const char *id,
+    uint8_t *buf, struct keyrec *, struct err *) __attribute__((warn_unused_result));
+/* 0 when nothing is under ${digest}, for the key ${id}. */
+int store_digest_free(struct store *, const uint8_t digest[STORE_DIGEST_LEN], const char *id,
+    struct err *) __attribute__((warn_unused_result));
+/* Replace ${old} (under ${from}) by ${rec} under ${to}, encoded as ${bytes}. */
+int store_key_replace(struct store *, const uint8_t from[STORE_DIGEST_LEN],
+    const uint8_t to[STORE_DIGEST_LEN], const struct keyrec *old, const struct keyrec *rec,
+    struct span bytes, struct err *) __attribute__((warn_unused_result));
+/* A record and its index entries. */
+int store_key_remove(struct store *, const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec *,
+    struct err *) __attribute__((warn_unused_result));
+
 /* ---- batch.c ---- */
 
 /* The running batch's transaction, begun now if it is the first write; NULL and ${e} outside a
@@ -247,8 +266,8 @@ int store_counts_write(struct store *, struct err *) __attribute__((warn_unused_
  * In a batch, beside the change of a record: there is one more secret of this kind under ${pepper}
  * (${by} 1), or one less (-1).  0 or -1.
  */
-int store_secrets_note(struct store *, uint32_t pepper, enum keyrec_digest,
-    enum store_secret_kind, int by, struct err *) __attribute__((warn_unused_result));
+int store_secrets_note(struct store *, uint32_t pepper, enum keyrec_digest, enum store_secret_kind,
+    int by, struct err *) __attribute__((warn_unused_result));
 /* Write what was noted. */
 int store_secrets_write(struct store *, struct err *) __attribute__((warn_unused_result));
 

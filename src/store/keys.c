@@ -67,9 +67,8 @@ index_move(struct store *s, enum store_db which, struct span from, struct span t
 	return index_add(s, which, to, id, e);
 }
 
-/* Checks and encodes ${rec} into the store's buffer; *bytes is a view of it. */
-static int
-encode(struct store *s, const struct keyrec *rec, struct span *bytes, struct err *e)
+int
+store_key_encode(struct store *s, const struct keyrec *rec, struct span *bytes, struct err *e)
 {
 	uint8_t buf[STORE_KEY_MAX];
 	struct wbuf out;
@@ -131,10 +130,9 @@ store_key_find(struct store *s, struct span id, uint8_t digest[STORE_DIGEST_LEN]
 	return 1;
 }
 
-/* The record under a digest that must be there, into ${buf}; it must be that of ${id}. */
-static int
-current(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const char *id, uint8_t *buf,
-    struct keyrec *rec, struct err *e)
+int
+store_key_current(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const char *id,
+    uint8_t *buf, struct keyrec *rec, struct err *e)
 {
 	int rc = store_key_get(s, digest, buf, rec, e);
 
@@ -147,9 +145,9 @@ current(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const char *id,
 	return 0;
 }
 
-/* 0 when nothing is under ${digest}. */
-static int
-digest_free(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const char *id, struct err *e)
+int
+store_digest_free(
+    struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const char *id, struct err *e)
 {
 	size_t len;
 	int rc =
@@ -180,7 +178,8 @@ store_key_insert(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const 
 
 	/* Everything that may refuse comes before the first write: a refusal leaves the batch
 	 * usable. */
-	if (encode(s, rec, &bytes, e) != 0 || digest_free(s, digest, rec->id, e) != 0)
+	if (store_key_encode(s, rec, &bytes, e) != 0 ||
+	    store_digest_free(s, digest, rec->id, e) != 0)
 		return -1;
 	if ((rc = store_db_get(s, STORE_DB_IDS, id, NULL, 0, &len, e)) != 0)
 		return rc < 0 ? -1 : err_set(e, ERR_CONFLICT, "key %s exists already", rec->id);
@@ -194,10 +193,10 @@ store_key_insert(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const 
 	return 0;
 }
 
-/* Replace ${old} (under ${from}) by ${rec} under ${to}. */
-static int
-replace(struct store *s, const uint8_t from[STORE_DIGEST_LEN], const uint8_t to[STORE_DIGEST_LEN],
-    const struct keyrec *old, const struct keyrec *rec, struct span bytes, struct err *e)
+int
+store_key_replace(struct store *s, const uint8_t from[STORE_DIGEST_LEN],
+    const uint8_t to[STORE_DIGEST_LEN], const struct keyrec *old, const struct keyrec *rec,
+    struct span bytes, struct err *e)
 {
 	struct span f = store_span(from, STORE_DIGEST_LEN), t = store_span(to, STORE_DIGEST_LEN);
 
@@ -222,9 +221,10 @@ store_key_update(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const 
 	struct keyrec old;
 	struct span bytes;
 
-	if (encode(s, rec, &bytes, e) != 0 || current(s, digest, rec->id, buf, &old, e) != 0)
+	if (store_key_encode(s, rec, &bytes, e) != 0 ||
+	    store_key_current(s, digest, rec->id, buf, &old, e) != 0)
 		return -1;
-	return replace(s, digest, digest, &old, rec, bytes, e);
+	return store_key_replace(s, digest, digest, &old, rec, bytes, e);
 }
 
 int
@@ -235,8 +235,23 @@ store_key_rehash(struct store *s, const uint8_t from[STORE_DIGEST_LEN],
 	struct keyrec old;
 	struct span bytes;
 
-	if (encode(s, rec, &bytes, e) != 0 || current(s, from, rec->id, buf, &old, e) != 0 ||
-	    digest_free(s, to, rec->id, e) != 0)
+	if (store_key_encode(s, rec, &bytes, e) != 0 ||
+	    store_key_current(s, from, rec->id, buf, &old, e) != 0 ||
+	    store_digest_free(s, to, rec->id, e) != 0)
 		return -1;
-	return replace(s, from, to, &old, rec, bytes, e);
+	return store_key_replace(s, from, to, &old, rec, bytes, e);
+}
+
+int
+store_key_remove(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec *rec,
+    struct err *e)
+{
+	if (store_db_del(s, STORE_DB_KEYS, store_span(digest, STORE_DIGEST_LEN), e) < 0 ||
+	    store_db_del(s, STORE_DB_IDS, span_of(rec->id), e) < 0 ||
+	    index_remove(s, STORE_DB_OWNERS, rec->owner, rec->id, e) != 0 ||
+	    index_remove(s, STORE_DB_PLAN_KEYS, rec->plan, rec->id, e) != 0 ||
+	    note(s, rec, -1, e) != 0)
+		return -1;
+	s->now.counts.keys--;
+	return 0;
 }

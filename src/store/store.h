@@ -27,6 +27,7 @@
 #include "base/span.h"
 #include "core/keyrec.h"
 #include "core/plan.h"
+#include "core/rotation.h"
 #include "core/slog.h"
 
 #define STORE_DIGEST_LEN 32
@@ -86,6 +87,45 @@ int store_key_update(struct store *, const uint8_t[STORE_DIGEST_LEN], const stru
     struct err *) __attribute__((warn_unused_result));
 int store_key_rehash(struct store *, const uint8_t from[STORE_DIGEST_LEN],
     const uint8_t to[STORE_DIGEST_LEN], const struct keyrec *, struct err *)
+    __attribute__((warn_unused_result));
+
+/*
+ * Secrets of a key: the present one, and those before it that are still remembered, the youngest
+ * STORE_OLD_SECRETS_MAX.  A digest that is none of a key's is as good as unknown.
+ *
+ * store_key_match(S, digest, buf, &rec, &match, e): like store_key_get, and finds the key by an
+ * older secret of it as well.
+ */
+#define STORE_OLD_SECRETS_MAX 4
+struct store_match {
+	enum rotation_secret which;
+	uint8_t home[STORE_DIGEST_LEN]; /* the digest that the record is under */
+};
+int store_key_match(struct store *, const uint8_t digest[STORE_DIGEST_LEN], uint8_t *buf,
+    struct keyrec *, struct store_match *, struct err *) __attribute__((warn_unused_result));
+/*
+ * In a batch.  store_key_rotate: the record moves from its digest to ${to}, that of a new secret;
+ * rec->previous must be ${from}, which is remembered.  store_previous_rehash: the previous secret
+ * gets another digest, made with ${pepper}; ${rec} is under ${home}.  Its previous is changed and
+ * borrows from ${to}.  Errors as with the verbs above.
+ */
+int store_key_rotate(struct store *, const uint8_t from[STORE_DIGEST_LEN],
+    const uint8_t to[STORE_DIGEST_LEN], const struct keyrec *, struct err *)
+    __attribute__((warn_unused_result));
+int store_previous_rehash(struct store *, const uint8_t home[STORE_DIGEST_LEN],
+    const uint8_t to[STORE_DIGEST_LEN], uint32_t pepper, struct keyrec *, struct err *)
+    __attribute__((warn_unused_result));
+/* In a batch: the key ${id} with all its secrets, and when it was used.  ERR_NOT_FOUND. */
+int store_key_delete(struct store *, const uint8_t digest[STORE_DIGEST_LEN], const char *id,
+    struct err *) __attribute__((warn_unused_result));
+
+/* When a key was last used, wall clock; 0: never.  get: 1, 0, -1; put in a batch. */
+struct store_use {
+	int64_t used_us, previous_used_us; /* at all; with a secret that had been replaced */
+};
+int store_use_get(struct store *, struct span id, struct store_use *, struct err *)
+    __attribute__((warn_unused_result));
+int store_use_put(struct store *, struct span id, const struct store_use *, struct err *)
     __attribute__((warn_unused_result));
 
 /*

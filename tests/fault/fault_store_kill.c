@@ -9,7 +9,8 @@
  * A writer runs batches, a second thread of it the housekeeping.  Each batch is acknowledged, after
  * its commit, through a pipe: the oracle is outside the store.  The writer is killed at a random
  * moment, between its first instructions (so also in the middle of recovery) and some hundred
- * batches later.  Some batches use a log that is idle at once, and sweeps take those away.
+ * batches later.  Some batches use a log that is idle at once, and sweeps take those away.  Others
+ * rotate a key's secret: the new one or the old one must find the key, never neither.
  */
 
 #include <stdarg.h>
@@ -30,11 +31,12 @@
 #define START (SLOG_EPOCH_US + 1000 * SECOND)
 #define LOGS 4
 #define UNITS 3
-#define LIFE_US 80000 /* behind its first batch, at most */
-#define WITH_KEY 5    /* every so many batches insert a key, and change it in the next three */
-#define WITH_IDLE 3   /* uses an idle log */
-#define WITH_SWEEP 8  /* is followed by a sweep */
-#define BEHIND 100    /* takes that records of logs may lack: so that they are written in between */
+#define LIFE_US 80000	/* behind its first batch, at most */
+#define WITH_KEY 5	/* every so many batches insert a key, and change it in the next three */
+#define WITH_ROTATION 5 /* every so many rotate the secret of one more key */
+#define WITH_IDLE 3	/* uses an idle log */
+#define WITH_SWEEP 8	/* is followed by a sweep */
+#define BEHIND 100 /* takes that records of logs may lack: so that they are written in between */
 
 static unsigned kills = 20;
 static const struct slog_limit limit = {UINT64_C(1000000000), 86400 * SECOND};
@@ -137,6 +139,88 @@ switch_owner(struct fixture *f, unsigned n, struct err *e)
 	return rc == 1 ? 0 : -1;
 }
 
+/* ---- one more key, whose secret is rotated ---- */
+
+#define ROTATING 999999
+#define ROTATING_PEPPER 7
+
+/* Its secret number ${n}. */
+static void
+secret(uint8_t digest[STORE_DIGEST_LEN], uint64_t n)
+{
+	memset(digest, 0xee, STORE_DIGEST_LEN);
+	memcpy(digest, &n, sizeof(n));
+}
+
+static int
+make_rotating(struct fixture *f, struct err *e)
+{
+	struct key k;
+
+	key_make(&k, ROTATING);
+	k.rec.pepper = ROTATING_PEPPER;
+	secret(k.digest, 0);
+	return store_key_insert(f->s, k.digest, &k.rec, e);
+}
+
+/* To secret number ${n}. */
+static int
+rotate(struct fixture *f, uint64_t n, struct err *e)
+{
+	static uint8_t buf[KEYREC_MAX];
+	uint8_t from[STORE_DIGEST_LEN], to[STORE_DIGEST_LEN];
+	struct keyrec rec;
+
+	secret(from, n - 1);
+	secret(to, n);
+	if (store_key_get(f->s, from, buf, &rec, e) != 1)
+		return -1;
+	rec.previous = from;
+	rec.secret_us = START + (int64_t)n;
+	rec.previous_until_us = rec.secret_us + SECOND;
+	return store_key_rotate(f->s, from, to, &rec, e);
+}
+
+/* How often it was rotated in so many batches. */
+static uint64_t
+rotations_in(uint64_t batches)
+{
+	return batches < 3 ? 0 : (batches - 3) / WITH_ROTATION + 1;
+}
+
+/* After so many rotations. */
+static uint64_t
+remembered(uint64_t rotations)
+{
+	return rotations < STORE_OLD_SECRETS_MAX ? rotations : STORE_OLD_SECRETS_MAX;
+}
+
+/* After ${n} rotations: which secrets find it, and as what. */
+static void
+check_rotating(struct fixture *f, uint64_t n)
+{
+	static uint8_t buf[KEYREC_MAX];
+	uint8_t digest[STORE_DIGEST_LEN];
+	struct store_secrets under;
+	struct store_match m;
+	struct keyrec rec;
+
+	assert_int_equal(store_secrets_get(f->s, ROTATING_PEPPER, &under, &f->e), 0);
+	assert_int_equal(under.n[STORE_SECRET_LIVE], 1);
+	assert_int_equal(under.n[STORE_SECRET_PREVIOUS], remembered(n));
+	for (uint64_t old = 0; old <= n + 1 && old <= STORE_OLD_SECRETS_MAX + 2; old++) {
+		uint64_t number = n + 1 - old;
+		int known = old > 0 && old <= STORE_OLD_SECRETS_MAX + 1;
+
+		secret(digest, number);
+		assert_int_equal(store_key_match(f->s, digest, buf, &rec, &m, &f->e), known);
+		if (known)
+			assert_int_equal(m.which, old == 1   ? ROTATION_PRESENT
+						  : old == 2 ? ROTATION_PREVIOUS
+							     : ROTATION_OLDER);
+	}
+}
+
 /* Batch ${n}: units in each log, an audit entry, its number in meta, sometimes a key or a change of
  * one. */
 static int
@@ -153,6 +237,11 @@ step_batch(struct fixture *f, const void *arg, struct err *e)
 		return -1;
 	if (store_audit_append(f->s, &a, e) != 0 ||
 	    store_meta_put(f->s, "batch", &n, sizeof(n), e) != 0)
+		return -1;
+	if (n == 1 && make_rotating(f, e) != 0)
+		return -1;
+	if (n >= 2 && (n - 2) % WITH_ROTATION == 0 &&
+	    rotate(f, (n - 2) / WITH_ROTATION + 1, e) != 0)
 		return -1;
 	if (n % WITH_KEY == 0) {
 		key_make(&k, (unsigned)(n / WITH_KEY));
@@ -326,10 +415,12 @@ static void
 check_keys(struct fixture *f, uint64_t batches)
 {
 	const char *const owners[] = {"owner-0", "owner-1", "owner-2", "moved"};
-	uint64_t keys = keys_in(batches), n = 0;
+	uint64_t keys = keys_in(batches) + (batches > 1), n = 0, rotations = rotations_in(batches);
 
 	assert_int_equal(f->s->now.counts.keys, keys);
-	assert_int_equal(records(f, STORE_DB_KEYS), keys);
+	assert_int_equal(records(f, STORE_DB_KEYS), keys + remembered(rotations));
+	if (batches > 1)
+		check_rotating(f, rotations);
 	assert_int_equal(records(f, STORE_DB_IDS), keys);
 	assert_int_equal(records(f, STORE_DB_OWNERS), keys);
 	assert_int_equal(records(f, STORE_DB_PLAN_KEYS), keys);
@@ -340,7 +431,7 @@ check_keys(struct fixture *f, uint64_t batches)
 		assert_int_equal(
 		    store_owner_walk(f->s, span_of(owners[i]), span_of(""), see, &n, &f->e), 0);
 	assert_int_equal(n, keys);
-	check_secrets(f, keys, (batches + WITH_KEY - 3) / WITH_KEY);
+	check_secrets(f, keys_in(batches), (batches + WITH_KEY - 3) / WITH_KEY);
 	assert_int_equal(store_owner_stopped(f->s, span_of("moved"), NULL, &f->e),
 	    (batches + WITH_KEY - 4) / WITH_KEY % 2);
 }
