@@ -31,8 +31,8 @@ static const char *const env_names[] = {[TOKEN_LIVE] = "live", [TOKEN_TEST] = "t
 #define ENVS ((int)(sizeof(env_names) / sizeof(env_names[0])))
 
 /* Ranges instead of isalnum(): the locale has no say in what a key is. */
-static int
-is_base62(char c)
+int
+token_char(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
@@ -41,7 +41,7 @@ static int
 all_base62(const char *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (!is_base62(p[i]))
+		if (!token_char(p[i]))
 			return 0;
 	return 1;
 }

@@ -28,6 +28,9 @@ const char *token_env_name(enum token_env);
 /* "live" or "test" -> env; -1 for anything else. */
 int token_env_parse(struct span);
 
+/* 1 for the characters of which keys and ids are made: base62. */
+int token_char(char);
+
 /* 1 when ${prefix} may be a key_prefix. */
 int token_prefix_ok(struct span);
 
