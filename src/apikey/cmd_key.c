@@ -61,6 +61,24 @@ field_list(struct table *f, const cJSON *record, const char *label, const char *
 	    TERM_PLAIN);
 }
 
+/* Its own, or else, where they are told, its plan's. */
+static void
+field_scopes(struct table *f, const cJSON *record)
+{
+	const char *from = json_str(record, "scopes_from", NULL);
+	char joined[JOINED_MAX], text[JOINED_MAX + 128], plan[32];
+
+	if (from == NULL || strcmp(from, "plan") != 0) {
+		field_list(f, record, "scopes", "scopes");
+		return;
+	}
+	(void)tool_join(
+	    cJSON_GetObjectItemCaseSensitive(record, "held_scopes"), ", ", joined, sizeof(joined));
+	(void)snprintf(
+	    text, sizeof(text), "%s (of the plan %.64s)", joined, tool_text(record, "plan", plan));
+	tool_field(f, "scopes", text, TERM_PLAIN);
+}
+
 static void
 field_time(const struct tool *t, struct table *f, const cJSON *record, const char *label,
     const char *member)
@@ -119,10 +137,13 @@ print_record(const struct tool *t, const cJSON *record, struct err *e)
 	field(f, record, "member", "member");
 	field(f, record, "name", "name");
 	field(f, record, "plan", "plan");
-	field_list(f, record, "scopes", "scopes");
+	field_scopes(f, record);
 	field_list(f, record, "allow-ip", "allow_ips");
 	field_list(f, record, "referrer", "referrers");
 	field_list(f, record, "app", "apps");
+	field_list(f, record, "method", "methods");
+	if (strcmp(tool_text(record, "browsers", buf), "default") != 0)
+		field(f, record, "browsers", "browsers");
 	field_meta(f, record);
 	field_time(t, f, record, "created", "created");
 	field_time(t, f, record, "changed", "changed");

@@ -93,7 +93,7 @@ static int
 print_plan(const struct tool *t, const cJSON *plan, struct err *e)
 {
 	struct table *f = tool_fields(t);
-	char buf[32], limits[1024], when[TOOL_TIME_MAX];
+	char buf[32], limits[1024], when[TOOL_TIME_MAX], scopes[2560];
 
 	tool_field(f, "name", tool_text(plan, "name", buf), TERM_PLAIN);
 	tool_field(f, "per", tool_text(plan, "per", buf), TERM_PLAIN);
@@ -102,6 +102,10 @@ print_plan(const struct tool *t, const cJSON *plan, struct err *e)
 	describe_renames(plan, limits, sizeof(limits));
 	if (limits[0] != '\0')
 		tool_field(f, "renamed", limits, TERM_PLAIN);
+	tool_field(f, "scopes",
+	    tool_join(
+		cJSON_GetObjectItemCaseSensitive(plan, "scopes"), ", ", scopes, sizeof(scopes)),
+	    TERM_PLAIN);
 	tool_field(f, "keys", tool_text(plan, "keys", buf), TERM_PLAIN);
 	tool_exact(t, plan, "created", when);
 	tool_field(f, "created", when, TERM_PLAIN);

@@ -63,6 +63,18 @@ const struct option_def command_globals[] = {
 		.member = "apps",                                                                  \
 		.arg = "NAME",                                                                     \
 		.help = "only from this application"},                                             \
+	    {.name = "method",                                                                     \
+		.kind = OPTION_METHODS,                                                            \
+		.member = "methods",                                                               \
+		.arg = "METHOD",                                                                   \
+		.help = "only with this request method, like GET"},                                \
+	    {.name = "browsers",                                                                   \
+		.kind = OPTION_CHOICE,                                                             \
+		.member = "browsers",                                                              \
+		.arg = "WHAT",                                                                     \
+		.choices = "off|flag|deny|default",                                                \
+		.help = "when it comes from a browser: off, flag, deny, or default "               \
+			"(reject_browsers)"},                                                      \
 	    {.name = "expires",                                                                    \
 		.kind = OPTION_UNTIL,                                                              \
 		.member = "expires",                                                               \
@@ -114,6 +126,14 @@ static const struct option_def set_options[] = {
 	.help = "from any address"},
     {.name = "no-referrer", .kind = OPTION_NO_LIST, .member = "referrers", .help = "from any page"},
     {.name = "no-app", .kind = OPTION_NO_LIST, .member = "apps", .help = "from any application"},
+    {.name = "no-method",
+	.kind = OPTION_NO_LIST,
+	.member = "methods",
+	.help = "with any request method"},
+    {.name = "clear-exposed",
+	.kind = OPTION_FLAG,
+	.member = "clear_exposed",
+	.help = "it was a false alarm: not exposed any more"},
     {.name = "no-meta", .kind = OPTION_NO_MAP, .member = "meta", .help = "without metadata"},
     {.name = "env",
 	.kind = OPTION_REFUSED,
@@ -216,6 +236,11 @@ static const struct option_def plan_set_options[] = {
 	.kind = OPTION_NO_LIST,
 	.member = "limits",
 	.help = "a plan that limits nothing"},
+    {.name = "scope",
+	.kind = OPTION_SCOPES,
+	.member = "scopes",
+	.arg = "SCOPE",
+	.help = "held by keys of the plan that have no scopes of their own"},
     {.name = "per",
 	.kind = OPTION_CHOICE,
 	.member = "per",

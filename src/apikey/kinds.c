@@ -21,6 +21,7 @@
 #include "base/netaddr.h"
 #include "base/span.h"
 #include "base/text.h"
+#include "core/keyrec.h"
 #include "core/plan.h"
 #include "core/rules.h"
 #include "core/scope.h"
@@ -297,6 +298,22 @@ apply_referrers(const struct kinds_use *u, struct err *e)
 	return append(u, cJSON_CreateString(u->value), e);
 }
 
+/* Methods are upper case (RFC 9110 9.1), however they are typed. */
+static int
+apply_methods(const struct kinds_use *u, struct err *e)
+{
+	char method[KEYREC_METHOD_MAX + 1] = "";
+	size_t n = strlen(u->value);
+
+	for (size_t i = 0; i < n && i < KEYREC_METHOD_MAX; i++)
+		method[i] = u->value[i] >= 'a' && u->value[i] <= 'z'
+				? (char)(u->value[i] - 'a' + 'A')
+				: u->value[i];
+	if (n > KEYREC_METHOD_MAX || !keyrec_method_ok(span_of(method)))
+		return bad(u, e, "is not a request method, like GET or POST");
+	return append(u, cJSON_CreateString(method), e);
+}
+
 static int
 apply_pairs(const struct kinds_use *u, struct err *e)
 {
@@ -398,6 +415,7 @@ static const struct kind {
     [OPTION_NEEDED] = {1, 1, apply_needed},
     [OPTION_NETWORKS] = {1, 1, apply_networks},
     [OPTION_REFERRERS] = {1, 1, apply_referrers},
+    [OPTION_METHODS] = {1, 1, apply_methods},
     [OPTION_PAIRS] = {1, 1, apply_pairs},
     [OPTION_LIMITS] = {1, 1, apply_limits},
     [OPTION_REFUSED] = {0, 0, NULL}, /* options_take lets none through */

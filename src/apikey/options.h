@@ -35,6 +35,7 @@ enum option_kind {
 	OPTION_NEEDED, /* scopes that a route needs: one space-separated string */
 	OPTION_NETWORKS,
 	OPTION_REFERRERS,
+	OPTION_METHODS,
 	OPTION_PAIRS,	/* K=V; an object of strings */
 	OPTION_LIMITS,	/* NAME=N/WINDOW; a list of objects */
 	OPTION_REFUSED, /* one that is looked for here and cannot be; def->help says why */

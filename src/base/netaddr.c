@@ -26,9 +26,8 @@ is_ipv4(const struct netaddr *a)
 	return memcmp(a->b, mapped, sizeof(mapped)) == 0;
 }
 
-/* Clear the bits of ${a} from ${bits} on. */
-static void
-mask(struct netaddr *a, unsigned bits)
+void
+netaddr_mask(struct netaddr *a, unsigned bits)
 {
 	unsigned i;
 
@@ -100,7 +99,7 @@ netaddr_net_parse(struct span s, struct netaddr_net *out)
 		return -1;
 	bits += offset;
 	masked = net.addr;
-	mask(&masked, bits);
+	netaddr_mask(&masked, bits);
 	if (memcmp(masked.b, net.addr.b, sizeof(masked.b)) != 0)
 		return -1;
 	net.bits = (uint8_t)bits;
@@ -129,7 +128,7 @@ netaddr_net_has(const struct netaddr_net *net, const struct netaddr *a)
 
 	if (is_ipv4(a) && net->bits < MAPPED_BITS)
 		return 0;
-	mask(&masked, net->bits);
+	netaddr_mask(&masked, net->bits);
 	return memcmp(masked.b, net->addr.b, sizeof(masked.b)) == 0;
 }
 

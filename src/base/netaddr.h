@@ -27,6 +27,9 @@ struct netaddr_net {
 int netaddr_parse(struct span, struct netaddr *) __attribute__((warn_unused_result));
 void netaddr_format(const struct netaddr *, char[NETADDR_TEXT_MAX]);
 
+/* Clear the bits of the address from ${bits} on. */
+void netaddr_mask(struct netaddr *, unsigned bits);
+
 /*
  * "10.0.0.0/8", "2001:db8::/32", or a lone address (/32, /128).  0; -1 when malformed
  * or when host bits are set (10.0.0.1/8 is a mistake worth telling).

@@ -19,6 +19,10 @@
 
 enum config_ratelimit { RATELIMIT_DRAFT, RATELIMIT_LEGACY, RATELIMIT_BOTH, RATELIMIT_OFF };
 
+/* What is done with a key that is in client-side code, and with one that was seen in the open. */
+enum config_browsers { BROWSERS_OFF, BROWSERS_FLAG, BROWSERS_DENY };
+enum config_exposure { EXPOSURE_FLAG, EXPOSURE_DISABLE, EXPOSURE_REVOKE };
+
 /* One loaded configuration; all strings are owned by it.  Read-only after loading, passed
  * explicitly. */
 struct config {
@@ -37,6 +41,8 @@ struct config {
 	char *query_parameters[CONFIG_LIST_MAX];
 	int allow_query_keys;
 	int strict_paths;
+	enum config_browsers reject_browsers;
+	enum config_exposure on_exposure;
 	char *default_plan;
 	char *app_header; /* "X-App-Id" */
 	enum config_ratelimit ratelimit_headers;

@@ -102,6 +102,8 @@ ok_header_name(struct span s)
 }
 
 static const char *const ratelimit_words[] = {"draft", "legacy", "both", "off", NULL};
+static const char *const browsers_words[] = {"off", "flag", "deny", NULL};
+static const char *const exposure_words[] = {"flag", "disable", "revoke", NULL};
 static const char *const log_words[] = {"stderr", "syslog", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
 
@@ -301,6 +303,31 @@ static const struct setting table[] = {
 	    "When false, a "
 	    "key may reach a route that needs a scope by a spelling that the web server takes for "
 	    "another."},
+    {.name = "reject_browsers",
+	.kind = SETTING_ENUM,
+	.offset = FIELD(reject_browsers),
+	.def = "off",
+	.words = browsers_words,
+	.doc = "What to do with a key in a request that comes from a browser, which is one with an "
+	       "`Origin` or a `Sec-Fetch-*` header: a key in client-side code can be read by "
+	       "everybody. "
+	       "`off` does nothing, `flag` marks the key as exposed, `deny` refuses the request "
+	       "with 403 "
+	       "`browser_denied` too. `apikey set ID --browsers` says otherwise for one key. Other "
+	       "clients send such headers as well (Node.js's fetch: `Sec-Fetch-Mode`), and a "
+	       "browser's code that is "
+	       "no browser's sends none: this finds mistakes, not attacks."},
+    {.name = "on_exposure",
+	.kind = SETTING_ENUM,
+	.offset = FIELD(on_exposure),
+	.def = "flag",
+	.words = exposure_words,
+	.doc = "What becomes of a key that is seen in a URL, over plain HTTP, or (see "
+	       "`reject_browsers`) in a "
+	       "browser, beyond the mark that it gets: `flag` nothing, `disable` it is disabled, "
+	       "`revoke` it is "
+	       "revoked for good. The key's reason and the audit trail say why. Anybody who has "
+	       "the key can bring that about, but who has it can do more."},
     {.name = "default_plan",
 	.kind = SETTING_STRING,
 	.offset = FIELD(default_plan),
@@ -360,6 +387,8 @@ static const struct setting table[] = {
 
 /* Enumerations are stored through int pointers. */
 _Static_assert(sizeof(enum config_ratelimit) == sizeof(int), "ratelimit_headers is not an int");
+_Static_assert(sizeof(enum config_browsers) == sizeof(int), "reject_browsers is not an int");
+_Static_assert(sizeof(enum config_exposure) == sizeof(int), "on_exposure is not an int");
 _Static_assert(sizeof(enum log_level) == sizeof(int), "log_level is not an int");
 
 size_t

@@ -18,7 +18,9 @@
  *     u8 n, n applications (str16); u8 n, n methods (str16).
  *
  * Invariants: decoding reads no byte that is not there, and what decodes satisfies keyrec_check,
- * so that no caller ever sees a record that could not have been stored.
+ * so that no caller ever sees a record that could not have been stored - but for its networks, of
+ * which there may be 1000: those are checked when they are stored, and each once more before it
+ * lets an address in.
  */
 
 #include <string.h>
@@ -45,11 +47,17 @@ static const char *const now_names[] = {
     [KEYREC_NOW_ACTIVE] = "active",
 };
 
+static const char *const browsers_names[KEYREC_BROWSERS] = {
+    [KEYREC_BROWSERS_DEFAULT] = "default",
+    [KEYREC_BROWSERS_OFF] = "off",
+    [KEYREC_BROWSERS_FLAG] = "flag",
+    [KEYREC_BROWSERS_DENY] = "deny",
+};
+
 #define STATES (sizeof(state_names) / sizeof(state_names[0]))
 
-/* A method is a token (RFC 9110 9.1); those that exist are letters and '-'. */
-static int
-method_ok(struct span s)
+int
+keyrec_method_ok(struct span s)
 {
 	if (s.len == 0 || s.len > KEYREC_METHOD_MAX)
 		return 0;
@@ -152,17 +160,52 @@ keyrec_net(const struct keyrec *k, size_t i, struct netaddr_net *net)
 	net->bits = p[sizeof(net->addr.b)];
 }
 
+static void
+net_write(uint8_t key[NET_LEN], const struct netaddr_net *net)
+{
+	memcpy(key, net->addr.b, sizeof(net->addr.b));
+	key[sizeof(net->addr.b)] = net->bits;
+}
+
+/* By address, then the wider one first. */
+static int
+net_order(const uint8_t *a, const uint8_t *b)
+{
+	return memcmp(a, b, NET_LEN);
+}
+
+/* How many of the networks are not above ${key}. */
+static size_t
+nets_up_to(const struct keyrec *k, const uint8_t key[NET_LEN])
+{
+	size_t low = 0, high = k->nnets;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (net_order(k->nets + middle * NET_LEN, key) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 int
 keyrec_net_add(struct keyrec *k, uint8_t *mem, const struct netaddr_net *net)
 {
-	uint8_t *p;
+	uint8_t key[NET_LEN];
+	size_t at;
 
+	net_write(key, net);
+	k->nets = mem;
+	at = nets_up_to(k, key);
+	if (at > 0 && net_order(mem + (at - 1) * NET_LEN, key) == 0)
+		return 0;
 	if (k->nnets >= KEYREC_NETS_MAX)
 		return -1;
-	p = mem + k->nnets * NET_LEN;
-	memcpy(p, net->addr.b, sizeof(net->addr.b));
-	p[sizeof(net->addr.b)] = net->bits;
-	k->nets = mem;
+	memmove(mem + (at + 1) * NET_LEN, mem + at * NET_LEN, (k->nnets - at) * NET_LEN);
+	memcpy(mem + at * NET_LEN, key, NET_LEN);
 	k->nnets++;
 	return 0;
 }
@@ -183,6 +226,54 @@ net_ok(const struct netaddr_net *net)
 		if (net->addr.b[i] != 0)
 			return 0;
 	return 1;
+}
+
+/* Leading bits that two addresses share. */
+static unsigned
+shared_bits(const struct netaddr *a, const struct netaddr *b)
+{
+	unsigned i = 0, bits;
+	uint8_t differ;
+
+	while (i < sizeof(a->b) && a->b[i] == b->b[i])
+		i++;
+	if (i == sizeof(a->b))
+		return 128;
+	bits = i * 8;
+	for (differ = a->b[i] ^ b->b[i]; (differ & 0x80) == 0; differ = (uint8_t)(differ << 1))
+		bits++;
+	return bits;
+}
+
+/*
+ * Of networks that hold the address none is above the last one that is not above the address
+ * itself.  When that one does not hold it, those that do lie before it, and are at most as long as
+ * what it has in common with the address: look again for the address cut to that length.  Each turn
+ * is shorter than the one before.
+ */
+int
+keyrec_net_find(const struct keyrec *k, const struct netaddr *addr, struct netaddr_net *net)
+{
+	unsigned bits = 128, shared;
+
+	for (;;) {
+		struct netaddr_net at = {.addr = *addr, .bits = (uint8_t)bits};
+		uint8_t key[NET_LEN];
+		size_t n;
+
+		netaddr_mask(&at.addr, bits);
+		net_write(key, &at);
+		if ((n = nets_up_to(k, key)) == 0)
+			return 0;
+		keyrec_net(k, n - 1, net);
+		/* Looked at here and not when the record is read, which would be all of them. */
+		if (net_ok(net) && netaddr_net_has(net, addr))
+			return 1;
+		if (bits == 0)
+			return 0;
+		shared = shared_bits(&net->addr, addr);
+		bits = shared < bits ? shared : bits - 1;
+	}
 }
 
 static int
@@ -217,18 +308,26 @@ scopes_check(const struct keyrec *k, struct err *e)
 }
 
 static int
-restrictions_check(const struct keyrec *k, struct err *e)
+nets_check(const struct keyrec *k, struct err *e)
 {
 	struct netaddr_net net;
 
-	if (k->nnets > KEYREC_NETS_MAX)
-		return err_set(e, ERR_INPUT, "networks: at most %d", KEYREC_NETS_MAX);
 	for (size_t i = 0; i < k->nnets; i++) {
 		keyrec_net(k, i, &net);
 		if (!net_ok(&net))
 			return err_set(e, ERR_INPUT,
 			    "network %zu: at most 128 bits, and host bits zero", i + 1);
+		if (i > 0 && net_order(k->nets + (i - 1) * NET_LEN, k->nets + i * NET_LEN) >= 0)
+			return err_set(e, ERR_INPUT, "network %zu: not in order", i + 1);
 	}
+	return 0;
+}
+
+static int
+restrictions_check(const struct keyrec *k, struct err *e)
+{
+	if (k->nnets > KEYREC_NETS_MAX)
+		return err_set(e, ERR_INPUT, "networks: at most %d", KEYREC_NETS_MAX);
 	if (k->nreferrers > KEYREC_LIST_MAX || k->napps > KEYREC_LIST_MAX)
 		return err_set(
 		    e, ERR_INPUT, "referrers, applications: at most %d of each", KEYREC_LIST_MAX);
@@ -247,15 +346,16 @@ restrictions_check(const struct keyrec *k, struct err *e)
 	if (k->nmethods > KEYREC_METHODS_MAX)
 		return err_set(e, ERR_INPUT, "methods: at most %d", KEYREC_METHODS_MAX);
 	for (size_t i = 0; i < k->nmethods; i++)
-		if (!method_ok(k->methods[i]))
+		if (!keyrec_method_ok(k->methods[i]))
 			return err_set(e, ERR_INPUT,
 			    "method %zu: upper-case letters and '-', e.g. GET, at most %d bytes",
 			    i + 1, KEYREC_METHOD_MAX);
 	return 0;
 }
 
-int
-keyrec_check(const struct keyrec *k, struct err *e)
+/* All but the networks, which are many. */
+static int
+rest_check(const struct keyrec *k, struct err *e)
 {
 	if (!token_id_ok((struct span){k->id, strnlen(k->id, sizeof(k->id))}))
 		return err_set(e, ERR_INPUT, "id: expected key_ and 16 letters or digits");
@@ -283,6 +383,12 @@ keyrec_check(const struct keyrec *k, struct err *e)
 	if (scopes_check(k, e) < 0)
 		return -1;
 	return restrictions_check(k, e);
+}
+
+int
+keyrec_check(const struct keyrec *k, struct err *e)
+{
+	return rest_check(k, e) < 0 ? -1 : nets_check(k, e);
 }
 
 static void
@@ -398,7 +504,7 @@ keyrec_decode(struct span record, struct keyrec *k, struct err *e)
 		memset(k, 0, sizeof(*k));
 		return err_set(e, ERR_CORRUPT, "key record: cut short, too long or out of bounds");
 	}
-	if (keyrec_check(k, &why) < 0) {
+	if (rest_check(k, &why) < 0) {
 		memset(k, 0, sizeof(*k));
 		return err_set(e, ERR_CORRUPT, "key record: %s", why.msg);
 	}
@@ -430,4 +536,34 @@ const char *
 keyrec_state_at(const struct keyrec *k, int64_t now_us)
 {
 	return now_names[keyrec_now(k, now_us)];
+}
+
+const char *
+keyrec_way_name(uint8_t way)
+{
+	switch (way) {
+	case KEYREC_EXPOSED_URL:
+		return "url";
+	case KEYREC_EXPOSED_HTTP:
+		return "http";
+	case KEYREC_EXPOSED_BROWSER:
+		return "browser";
+	default:
+		return "unknown";
+	}
+}
+
+const char *
+keyrec_browsers_name(enum keyrec_browsers b)
+{
+	return (unsigned)b < KEYREC_BROWSERS ? browsers_names[b] : "unknown";
+}
+
+int
+keyrec_browsers_parse(struct span s)
+{
+	for (int i = 0; i < KEYREC_BROWSERS; i++)
+		if (span_is(s, browsers_names[i]))
+			return i;
+	return -1;
 }

@@ -89,7 +89,7 @@ struct keyrec {
 	size_t nscopes;
 	struct span scopes[SCOPE_COUNT_MAX];
 	size_t nnets;
-	const uint8_t *nets; /* nnets x 17 bytes: address, bits; see keyrec_net */
+	const uint8_t *nets; /* nnets x 17 bytes in order: address, bits; see keyrec_net */
 	size_t nreferrers;
 	struct span referrers[KEYREC_LIST_MAX];
 	size_t napps;
@@ -100,16 +100,27 @@ struct keyrec {
 
 /* Network ${i} of a record. */
 void keyrec_net(const struct keyrec *, size_t, struct netaddr_net *);
-/* Append one to a record under construction, whose nets is the caller's ${mem} of KEYREC_NETS_MAX *
- * 17 bytes. */
+/*
+ * keyrec_net_find(K, addr, &net): one that the address is in: 1, else 0.  Takes some ten
+ * comparisons, however many there are.
+ */
+int keyrec_net_find(const struct keyrec *, const struct netaddr *, struct netaddr_net *);
+/*
+ * Add one, in its place, to a record under construction, whose nets is the caller's ${mem} of
+ * KEYREC_NETS_MAX * 17 bytes; one that is there already is there once.  -1: too many.
+ */
 int keyrec_net_add(struct keyrec *, uint8_t *mem, const struct netaddr_net *)
     __attribute__((warn_unused_result));
+
+/* May a key be restricted to this method?  A token (RFC 9110 9.1); those that exist are upper-case
+ * letters and '-'. */
+int keyrec_method_ok(struct span);
 
 /* Everything that must hold of a record before it is stored; says which field and why. */
 int keyrec_check(const struct keyrec *, struct err *) __attribute__((warn_unused_result));
 
 /* First byte: version.  Decoding refuses an unknown version (ERR_VERSION), trailing bytes and
- * out-of-bounds values (ERR_CORRUPT). */
+ * out-of-bounds values (ERR_CORRUPT); of the networks only their number is looked at. */
 void keyrec_encode(const struct keyrec *, struct wbuf *);
 int keyrec_decode(struct span, struct keyrec *, struct err *) __attribute__((warn_unused_result));
 
@@ -130,6 +141,11 @@ enum keyrec_now keyrec_now(const struct keyrec *, int64_t now_us);
 /* "active", "disabled", "revoked"; and what a person sees at ${now}: those or "expired", "pending".
  */
 const char *keyrec_state_name(enum keyrec_state);
+/* "url", "http", "browser"; of one bit.  And "default", "off", "flag", "deny". */
+const char *keyrec_way_name(uint8_t);
+const char *keyrec_browsers_name(enum keyrec_browsers);
+/* The other way round; -1 when it is none of them. */
+int keyrec_browsers_parse(struct span);
 const char *keyrec_state_at(const struct keyrec *, int64_t now_us);
 
 #endif /* !CORE_KEYREC_H_ */

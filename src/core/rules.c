@@ -2,283 +2,101 @@
 /*
  * The rules: what a key's record and a request's facts alone decide, as a table of steps.
  *
- * Not here: authentication (the record was found by digest) and the limits, which need the store.
- * The keeper runs it for every check, and `apikey check` with a trace.
- *
- * Referrers are URLs written by strangers.  They are taken apart strictly, and whatever is not a
- * plain scheme://host[:port]/path?query matches nothing: user information ("https://good@evil"),
- * other characters than visible ASCII, empty labels, IPv6 literals.  A path that a server might
- * resolve to another one (dot segments, encoded dots or slashes, backslashes) matches no pattern
- * that has a path.
+ * Not here: authentication (the record was found by digest), patterns of referrers
+ * (rules_referrer.c) and the limits, which need the store.  The keeper runs it for every check, and
+ * `apikey check` with a trace: the same steps, which then also say what they have seen.
  *
  * Invariants: VERDICT_OK only when every step passed; a step without its fact (no address, no
- * referrer) refuses as soon as the key is restricted in it.
+ * referrer, no method) refuses as soon as the key is restricted in it; whether somebody looks on
+ * changes no verdict.
  */
 
-#include <string.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 #include "core/rules.h"
 
+#include "base/clock.h"
 #include "core/scope.h"
 
-/* What both a pattern and a referrer come apart into; borrowed, empty when absent. */
-struct url {
-	struct span scheme, host, path;
-	int any_subdomain; /* of a pattern: ${host} is what stood behind "*." */
+#define SHOWN_MAX 100 /* bytes of a stranger's text that a detail repeats */
+
+/* What a step has seen, for people; NULL when nobody looks on. */
+struct note {
+	char text[RULES_DETAIL_MAX];
 };
 
-static int
-is_alpha(char c)
+__attribute__((format(printf, 2, 3))) static void
+say(struct note *n, const char *fmt, ...)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	va_list ap;
+
+	if (n == NULL)
+		return;
+	va_start(ap, fmt);
+	if (vsnprintf(n->text, sizeof(n->text), fmt, ap) < 0)
+		n->text[0] = '\0';
+	va_end(ap);
 }
 
+/* For "%.*s". */
 static int
-is_digit(char c)
+shown(struct span s)
 {
-	return c >= '0' && c <= '9';
+	return (int)(s.len < SHOWN_MAX ? s.len : SHOWN_MAX);
 }
 
+/* An URL without its query, in which others keep what is secret. */
 static int
-is_hex(char c)
+shown_url(struct span s)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
+	size_t n = 0;
 
-/* RFC 3986 3.1. */
-static int
-scheme_ok(struct span s)
-{
-	if (s.len == 0 || !is_alpha(s.p[0]))
-		return 0;
-	for (size_t i = 1; i < s.len; i++)
-		if (!is_alpha(s.p[i]) && !is_digit(s.p[i]) && strchr("+-.", s.p[i]) == NULL)
-			return 0;
-	return 1;
-}
-
-/* A DNS name or an IPv4 address: labels of letters, digits, '-' and '_' between dots, none empty.
- */
-static int
-host_ok(struct span s)
-{
-	size_t label = 0;
-
-	if (s.len == 0 || s.len > 253)
-		return 0;
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.p[i] == '.') {
-			if (label == 0)
-				return 0;
-			label = 0;
-		} else if (is_alpha(s.p[i]) || is_digit(s.p[i]) || s.p[i] == '-' || s.p[i] == '_') {
-			label++;
-		} else {
-			return 0;
-		}
-	}
-	return label > 0;
-}
-
-/* Decimal, at most 65535; five digits cannot overflow. */
-static int
-port_ok(struct span s)
-{
-	unsigned port = 0;
-
-	if (s.len == 0 || s.len > 5)
-		return 0;
-	for (size_t i = 0; i < s.len; i++) {
-		if (!is_digit(s.p[i]))
-			return 0;
-		port = port * 10 + (unsigned)(s.p[i] - '0');
-	}
-	return port <= 65535;
-}
-
-static int
-all_visible_ascii(struct span s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (s.p[i] < 0x21 || s.p[i] > 0x7e)
-			return 0;
-	return 1;
-}
-
-/* %2e or %2f at ${p}, which is followed by two hex digits. */
-static int
-is_encoded_dot_or_slash(const char *p)
-{
-	return p[1] == '2' && (p[2] == 'e' || p[2] == 'E' || p[2] == 'f' || p[2] == 'F');
-}
-
-/* Length of ${s} up to its first character out of ${stops}, or all of it. */
-static size_t
-length_until(struct span s, const char *stops)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (s.p[i] != '\0' && strchr(stops, s.p[i]) != NULL)
-			return i;
-	return s.len;
+	while (n < s.len && s.p[n] != '?' && s.p[n] != '#')
+		n++;
+	return shown((struct span){s.p, n});
 }
 
 static void
-skip(struct span *s, size_t n)
+say_state(struct note *n, const struct keyrec *k, enum keyrec_now state)
 {
-	s->p += n;
-	s->len -= n;
-}
+	char at[21] = "";
 
-/* No dot segment, no backslash, and every '%' begins an escape that hides neither dot nor slash. */
-static int
-segment_is_plain(struct span s)
-{
-	if (span_is(s, ".") || span_is(s, ".."))
-		return 0;
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.p[i] == '\\')
-			return 0;
-		if (s.p[i] != '%')
-			continue;
-		if (s.len - i < 3 || !is_hex(s.p[i + 1]) || !is_hex(s.p[i + 2]) ||
-		    is_encoded_dot_or_slash(s.p + i))
-			return 0;
+	if (n == NULL)
+		return;
+	switch (state) {
+	case KEYREC_NOW_REVOKED:
+		clock_rfc3339(k->revoked_us, at);
+		say(n, "revoked at %s%s%.*s", at, k->reason.len > 0 ? ": " : "", shown(k->reason),
+		    k->reason.p);
+		break;
+	case KEYREC_NOW_DISABLED:
+		say(n, "disabled%s%.*s", k->reason.len > 0 ? ": " : "", shown(k->reason),
+		    k->reason.p);
+		break;
+	case KEYREC_NOW_EXPIRED:
+		clock_rfc3339(k->expires_us, at);
+		say(n, "expired at %s", at);
+		break;
+	case KEYREC_NOW_PENDING:
+		clock_rfc3339(k->not_before_us, at);
+		say(n, "not valid before %s", at);
+		break;
+	case KEYREC_NOW_ACTIVE:
+		if (k->expires_us != 0)
+			clock_rfc3339(k->expires_us, at);
+		say(n, "active, %s %s", k->expires_us != 0 ? "expires" : "never expires", at);
+		break;
 	}
-	return 1;
-}
-
-/* Does every server take this path, empty or beginning with '/', for the same one? */
-static int
-path_is_plain(struct span path)
-{
-	while (path.len > 0) {
-		struct span segment;
-
-		skip(&path, 1);
-		segment = (struct span){path.p, length_until(path, "/")};
-		if (!segment_is_plain(segment))
-			return 0;
-		skip(&path, segment.len);
-	}
-	return 1;
-}
-
-/* Cut "scheme://" off ${s}: 1, or 0 when it does not begin so (both untouched). */
-static int
-cut_scheme(struct span *s, struct span *scheme)
-{
-	size_t n = length_until(*s, ":/?#");
-
-	if (s->len - n < 3 || memcmp(s->p + n, "://", 3) != 0)
-		return 0;
-	*scheme = (struct span){s->p, n};
-	skip(s, n + 3);
-	return 1;
-}
-
-/* "[scheme://]host[/path-prefix]": 1, or 0 when it is not that. */
-static int
-parse_pattern(struct span s, struct url *u)
-{
-	memset(u, 0, sizeof(*u));
-	if (s.len == 0 || s.len > KEYREC_PATTERN_MAX || !all_visible_ascii(s))
-		return 0;
-	if (cut_scheme(&s, &u->scheme) && !scheme_ok(u->scheme))
-		return 0;
-	if (s.len > 2 && memcmp(s.p, "*.", 2) == 0) {
-		u->any_subdomain = 1;
-		skip(&s, 2);
-	}
-	u->host = (struct span){s.p, length_until(s, "/")};
-	u->path = (struct span){s.p + u->host.len, s.len - u->host.len};
-	if (!host_ok(u->host) || length_until(u->path, "?#") != u->path.len)
-		return 0;
-	/* A path that can never match is a mistake worth telling the admin. */
-	return path_is_plain(u->path);
-}
-
-/* "scheme://host[:port][/path][?query][#fragment]", taken apart: 1, or 0 when it is not that. */
-static int
-parse_referrer(struct span s, struct url *u)
-{
-	struct span authority;
-
-	memset(u, 0, sizeof(*u));
-	if (!all_visible_ascii(s) || !cut_scheme(&s, &u->scheme) || !scheme_ok(u->scheme))
-		return 0;
-	authority = (struct span){s.p, length_until(s, "/?#")};
-	skip(&s, authority.len);
-	u->host = (struct span){authority.p, length_until(authority, ":")};
-	skip(&authority, u->host.len);
-	if (authority.len > 0) {
-		skip(&authority, 1);
-		if (!port_ok(authority))
-			return 0;
-	}
-	/* '@' is no character of a host or a port: user information ends here as well. */
-	if (!host_ok(u->host))
-		return 0;
-	u->path = (struct span){s.p, length_until(s, "?#")};
-	if (u->path.len == 0)
-		u->path = span_of("/");
-	return 1;
-}
-
-static int
-host_matches(const struct url *pattern, struct span host)
-{
-	size_t below;
-
-	if (!pattern->any_subdomain)
-		return span_ieq(pattern->host, host);
-	if (host.len < pattern->host.len + 2)
-		return 0;
-	below = host.len - pattern->host.len;
-	skip(&host, below - 1);
-	if (host.p[0] != '.')
-		return 0;
-	skip(&host, 1);
-	return span_ieq(pattern->host, host);
-}
-
-/* By whole segments: "/app" is a prefix of "/app" and "/app/x", not of "/apple". */
-static int
-path_matches(struct span prefix, struct span path)
-{
-	if (!path_is_plain(path) || path.len < prefix.len ||
-	    memcmp(path.p, prefix.p, prefix.len) != 0)
-		return 0;
-	return path.len == prefix.len || prefix.p[prefix.len - 1] == '/' ||
-	       path.p[prefix.len] == '/';
-}
-
-int
-rules_referrer_pattern_ok(struct span pattern)
-{
-	struct url u;
-
-	return parse_pattern(pattern, &u);
-}
-
-int
-rules_referrer_matches(struct span pattern, struct span referrer)
-{
-	struct url want, got;
-
-	if (!parse_pattern(pattern, &want) || !parse_referrer(referrer, &got))
-		return 0;
-	if (want.scheme.len > 0 && !span_ieq(want.scheme, got.scheme))
-		return 0;
-	if (!host_matches(&want, got.host))
-		return 0;
-	return want.path.len == 0 || path_matches(want.path, got.path);
 }
 
 static enum verdict
-step_state(const struct keyrec *k, const struct rules_request *q, int64_t now_us)
+step_state(const struct keyrec *k, const struct rules_request *q, struct note *n)
 {
-	(void)q;
-	switch (keyrec_now(k, now_us)) {
+	enum keyrec_now state = keyrec_now(k, q->now_us);
+
+	say_state(n, k, state);
+	switch (state) {
 	case KEYREC_NOW_ACTIVE:
 		return VERDICT_OK;
 	case KEYREC_NOW_REVOKED:
@@ -293,77 +111,177 @@ step_state(const struct keyrec *k, const struct rules_request *q, int64_t now_us
 }
 
 static enum verdict
-step_address(const struct keyrec *k, const struct rules_request *q, int64_t now_us)
+step_address(const struct keyrec *k, const struct rules_request *q, struct note *n)
 {
+	char addr[NETADDR_TEXT_MAX] = "the address is not known", in[NETADDR_TEXT_MAX];
 	struct netaddr_net net;
+	int found;
 
-	(void)now_us;
-	if (k->nnets == 0)
+	if (k->nnets == 0) {
+		say(n, "not restricted");
 		return VERDICT_OK;
-	if (!q->has_addr)
-		return VERDICT_IP_DENIED;
-	for (size_t i = 0; i < k->nnets; i++) {
-		keyrec_net(k, i, &net);
-		if (netaddr_net_has(&net, &q->addr))
-			return VERDICT_OK;
 	}
-	return VERDICT_IP_DENIED;
+	found = q->has_addr && keyrec_net_find(k, &q->addr, &net);
+	if (n != NULL) {
+		if (q->has_addr)
+			netaddr_format(&q->addr, addr);
+		if (found)
+			netaddr_net_format(&net, in);
+		say(n, "%s%s%s", addr,
+		    found	  ? " is in "
+		    : q->has_addr ? " is in none of the key's networks"
+				  : "",
+		    found ? in : "");
+	}
+	return found ? VERDICT_OK : VERDICT_IP_DENIED;
+}
+
+/* A list of the key's own: the entry that allows what the request says, or what is said instead. */
+static void
+say_listed(
+    struct note *n, struct span said, int said_len, const struct span *entry, const char *what)
+{
+	if (entry != NULL)
+		say(n, "%.*s fits %.*s", said_len, said.p, shown(*entry), entry->p);
+	else if (said.len == 0)
+		say(n, "the request names no %s", what);
+	else
+		say(n, "%.*s is none of the key's %ss", said_len, said.p, what);
 }
 
 static enum verdict
-step_referrer(const struct keyrec *k, const struct rules_request *q, int64_t now_us)
+step_referrer(const struct keyrec *k, const struct rules_request *q, struct note *n)
 {
-	(void)now_us;
-	if (k->nreferrers == 0)
+	const struct span *fits = NULL;
+
+	if (k->nreferrers == 0) {
+		say(n, "not restricted");
 		return VERDICT_OK;
-	for (size_t i = 0; i < k->nreferrers; i++)
+	}
+	for (size_t i = 0; i < k->nreferrers && fits == NULL; i++)
 		if (rules_referrer_matches(k->referrers[i], q->referrer))
-			return VERDICT_OK;
-	return VERDICT_REFERRER_DENIED;
+			fits = &k->referrers[i];
+	say_listed(n, q->referrer, shown_url(q->referrer), fits, "referrer");
+	return fits != NULL ? VERDICT_OK : VERDICT_REFERRER_DENIED;
+}
+
+/* The one of a list that equals a fact of the request; an unknown fact equals none. */
+static const struct span *
+listed(const struct span *list, size_t n, struct span said)
+{
+	for (size_t i = 0; i < n && said.len > 0; i++)
+		if (span_eq(list[i], said))
+			return &list[i];
+	return NULL;
 }
 
 static enum verdict
-step_application(const struct keyrec *k, const struct rules_request *q, int64_t now_us)
+step_application(const struct keyrec *k, const struct rules_request *q, struct note *n)
 {
-	(void)now_us;
-	if (k->napps == 0)
+	const struct span *fits = listed(k->apps, k->napps, q->app);
+
+	if (k->napps == 0) {
+		say(n, "not restricted");
 		return VERDICT_OK;
-	for (size_t i = 0; i < k->napps; i++)
-		if (q->app.len > 0 && span_eq(k->apps[i], q->app))
-			return VERDICT_OK;
-	return VERDICT_APP_DENIED;
+	}
+	say_listed(n, q->app, shown(q->app), fits, "application");
+	return fits != NULL ? VERDICT_OK : VERDICT_APP_DENIED;
 }
 
 static enum verdict
-step_scopes(const struct keyrec *k, const struct rules_request *q, int64_t now_us)
+step_method(const struct keyrec *k, const struct rules_request *q, struct note *n)
 {
-	(void)now_us;
-	return scope_all_granted(k->scopes, k->nscopes, q->needed_scopes)
-		   ? VERDICT_OK
-		   : VERDICT_SCOPE_INSUFFICIENT;
+	const struct span *fits = listed(k->methods, k->nmethods, q->method);
+
+	if (k->nmethods == 0) {
+		say(n, "not restricted");
+		return VERDICT_OK;
+	}
+	say_listed(n, q->method, shown(q->method), fits, "method");
+	return fits != NULL ? VERDICT_OK : VERDICT_METHOD_DENIED;
+}
+
+enum keyrec_browsers
+rules_browsers(const struct keyrec *k, const struct rules_request *q)
+{
+	return k->browsers != KEYREC_BROWSERS_DEFAULT ? k->browsers : q->browsers;
+}
+
+static enum verdict
+step_browser(const struct keyrec *k, const struct rules_request *q, struct note *n)
+{
+	enum keyrec_browsers policy = rules_browsers(k, q);
+	const char *whose = k->browsers != KEYREC_BROWSERS_DEFAULT ? "key" : "configuration";
+
+	say(n, "%s; %s by the %s",
+	    q->browser ? "it comes from a browser (Origin, Sec-Fetch-*)"
+		       : "nothing says that it comes from a browser",
+	    policy == KEYREC_BROWSERS_DENY   ? "those are refused"
+	    : policy == KEYREC_BROWSERS_FLAG ? "the key is then marked as exposed"
+					     : "not looked at",
+	    whose);
+	return q->browser && policy == KEYREC_BROWSERS_DENY ? VERDICT_BROWSER_DENIED : VERDICT_OK;
+}
+
+static void
+say_scopes(struct note *n, const struct rules_request *q, const struct span *held, size_t nheld,
+    const char *whose)
+{
+	char list[RULES_DETAIL_MAX / 2];
+	struct wbuf w;
+
+	if (n == NULL)
+		return;
+	wbuf_init(&w, list, sizeof(list) - 1);
+	for (size_t i = 0; i < nheld; i++) {
+		wbuf_span(&w, i > 0 ? span_of(" ") : span_of(""));
+		wbuf_span(&w, held[i]);
+	}
+	list[w.len] = '\0';
+	say(n, "needed: %.*s; held%s: %s%s", q->needed_scopes.len > 0 ? shown(q->needed_scopes) : 4,
+	    q->needed_scopes.len > 0 ? q->needed_scopes.p : "none", whose,
+	    nheld > 0 ? list : "none", w.overflow ? " ..." : "");
+}
+
+static enum verdict
+step_scopes(const struct keyrec *k, const struct rules_request *q, struct note *n)
+{
+	int own = k->nscopes > 0;
+	const struct span *held = own ? k->scopes : q->plan_scopes;
+	size_t nheld = own ? k->nscopes : q->nplan_scopes;
+
+	say_scopes(n, q, held, nheld, own || nheld == 0 ? "" : " by the plan");
+	return scope_all_granted(held, nheld, q->needed_scopes) ? VERDICT_OK
+								: VERDICT_SCOPE_INSUFFICIENT;
 }
 
 /* In the order of the contract. */
 static const struct {
 	const char *name;
-	enum verdict (*decide)(const struct keyrec *, const struct rules_request *, int64_t now_us);
+	enum verdict (*decide)(const struct keyrec *, const struct rules_request *, struct note *);
 } steps[] = {
     {"state", step_state},
     {"address", step_address},
     {"referrer", step_referrer},
     {"application", step_application},
+    {"method", step_method},
+    {"browser", step_browser},
     {"scopes", step_scopes},
 };
 
 enum verdict
-rules_check(const struct keyrec *k, const struct rules_request *q, int64_t now_us,
-    rules_trace_fn *trace, void *cookie)
+rules_check(
+    const struct keyrec *k, const struct rules_request *q, rules_trace_fn *trace, void *cookie)
 {
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		enum verdict v = steps[i].decide(k, q, now_us);
+	struct note note;
 
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		enum verdict v;
+
+		note.text[0] = '\0';
+		v = steps[i].decide(k, q, trace != NULL ? &note : NULL);
 		if (trace != NULL)
-			trace(cookie, steps[i].name, v == VERDICT_OK);
+			trace(cookie, steps[i].name, v == VERDICT_OK, note.text);
 		if (v != VERDICT_OK)
 			return v;
 	}

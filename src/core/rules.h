@@ -15,19 +15,31 @@
 #include "core/keyrec.h"
 #include "core/verdict.h"
 
+#define RULES_DETAIL_MAX 512 /* bytes of what a step says, with its NUL */
+
 struct rules_request {
-	int has_addr; /* 0: the web server sent no usable REMOTE_ADDR; any address restriction then denies */
+	int64_t now_us; /* wall clock */
+	int has_addr; /* 0: the web server sent no usable REMOTE_ADDR; any address restriction then
+			 denies */
 	struct netaddr addr;
 	struct span referrer, app, method;
-	struct span needed_scopes; /* space separated, already scope_needed_list_ok */
+	int browser;		       /* it comes from a browser */
+	enum keyrec_browsers browsers; /* what the configuration says of those */
+	struct span needed_scopes;     /* space separated, already scope_needed_list_ok */
+	size_t nplan_scopes;	       /* what a key without scopes of its own holds; borrowed */
+	const struct span *plan_scopes;
 };
 
-/* For `apikey check`: called after each step that ran, in order.  ${passed} 1 or 0. */
-typedef void rules_trace_fn(void *cookie, const char *step, int passed);
+/* For `apikey check`: called after each step that ran, in order.  ${passed} 1 or 0, ${detail} what
+ * the step looked at, for people. */
+typedef void rules_trace_fn(void *cookie, const char *step, int passed, const char *detail);
 
 /* VERDICT_OK when every step passes, else the first refusal.  ${trace} may be NULL. */
-enum verdict rules_check(const struct keyrec *, const struct rules_request *, int64_t now_us,
-    rules_trace_fn *trace, void *cookie);
+enum verdict rules_check(
+    const struct keyrec *, const struct rules_request *, rules_trace_fn *trace, void *cookie);
+
+/* What is done about a browser with this key: its own word, or the configuration's. */
+enum keyrec_browsers rules_browsers(const struct keyrec *, const struct rules_request *);
 
 /*
  * A referrer pattern: "[scheme://]host[/path-prefix]", host may begin with "*." (any subdomain,

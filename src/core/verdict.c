@@ -101,6 +101,18 @@ static const struct verdict_info table[VERDICTS] = {
 	.detail = "The API key may not be used by this application; name one that is allowed for "
 		  "the key.",
 	.when = "the application is none of the key's"},
+    [VERDICT_METHOD_DENIED] = {.code = "method_denied",
+	.status = 403,
+	.title = "Method not allowed",
+	.detail = "The API key may not be used with this request method; send the request with one "
+		  "that is allowed for the key.",
+	.when = "the request's method is none of the key's"},
+    [VERDICT_BROWSER_DENIED] = {.code = "browser_denied",
+	.status = 403,
+	.title = "Browser use not allowed",
+	.detail = "The API key may not be used by code that runs in a browser, where everybody can "
+		  "read it; send the request from a server, and replace the key.",
+	.when = "the request comes from a browser (Origin, Sec-Fetch-*)"},
     [VERDICT_SCOPE_INSUFFICIENT] = {.code = "scope_insufficient",
 	.status = 403,
 	.title = "Insufficient scope",

@@ -25,13 +25,15 @@ enum verdict {
 	VERDICT_RATE_LIMITED,
 	VERDICT_CLIENT_BLOCKED,
 	VERDICT_MISCONFIGURED,
+	VERDICT_METHOD_DENIED,
+	VERDICT_BROWSER_DENIED,
 	VERDICTS /* (count) */
 };
 
 /* The challenge of WWW-Authenticate (RFC 6750 3). */
 enum verdict_challenge {
 	CHALLENGE_NONE,
-	CHALLENGE_PLAIN,	      /* Bearer realm alone: no credential was sent (3.1) */
+	CHALLENGE_PLAIN, /* Bearer realm alone: no credential was sent (3.1) */
 	CHALLENGE_INVALID_REQUEST,
 	CHALLENGE_INVALID_TOKEN,
 	CHALLENGE_INSUFFICIENT_SCOPE
@@ -45,7 +47,7 @@ struct verdict_info {
 	const char *type;   /* problem type URI; NULL: urn:apikeyd:problem:CODE */
 	enum verdict_challenge challenge;
 	const char *description; /* error_description, or NULL */
-	const char *when;   /* for the manual */
+	const char *when;	 /* for the manual */
 };
 
 /* Never NULL; out of range gives misconfigured. */

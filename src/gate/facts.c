@@ -139,6 +139,23 @@ text_param(const struct params *params, const char *name, size_t max)
 	return value.len <= max && text_header_safe(value) ? value : (struct span){NULL, 0};
 }
 
+/* Their presence counts, whatever they say: Origin (RFC 6454 7), Fetch Metadata (Sec-Fetch-*). */
+static int
+from_browser(const struct params *params)
+{
+	static const char fetch[] = "HTTP_SEC_FETCH_";
+	size_t i;
+
+	for (i = 0; i < params->n; i++) {
+		struct span name = params->at[i].name;
+
+		if (span_is(name, "HTTP_ORIGIN") ||
+		    (name.len >= sizeof(fetch) && memcmp(name.p, fetch, sizeof(fetch) - 1) == 0))
+			return 1;
+	}
+	return 0;
+}
+
 void
 facts_read(const struct facts_rules *R, const struct params *params, struct facts *F)
 {
@@ -153,6 +170,7 @@ facts_read(const struct facts_rules *R, const struct params *params, struct fact
 	F->https = server_says_https(params) || (trusted && proxy_says_https(params));
 	if (trusted)
 		forwarded_for(R->config, params, F);
+	F->browser = from_browser(params);
 	F->method = text_param(params, "REQUEST_METHOD", WIRE_METHOD_MAX);
 	F->referrer = text_param(params, "HTTP_REFERER", WIRE_REFERRER_MAX);
 	F->app = text_param(params, R->app_param, WIRE_APP_MAX);

@@ -23,6 +23,7 @@ struct facts {
 	int https;
 	int has_addr; /* 0: the address is not known, so any restriction to addresses denies */
 	struct netaddr addr;
+	int browser; /* what only browsers should send is there: Origin, Sec-Fetch-* */
 	/* Borrowed; empty when missing, repeated, too long for the keeper, or with unprintable
 	 * characters. */
 	struct span method, referrer, app;

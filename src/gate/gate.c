@@ -259,6 +259,7 @@ ask_keeper(struct gate *G, struct visit *v)
 	struct wire_check check = {.cost = v->policy.cost,
 	    .has_addr = v->facts.has_addr,
 	    .addr = v->facts.addr,
+	    .browser = v->facts.browser,
 	    .credential = v->key,
 	    .needed_scopes = v->policy.scopes,
 	    .referrer = v->facts.referrer,

@@ -17,10 +17,11 @@
 
 #include "keeper/decide.h"
 
-#include "base/log.h"
+#include "base/clock.h"
 #include "base/secret.h"
 #include "core/rules.h"
 #include "keeper/dryruns.h"
+#include "keeper/exposure.h"
 #include "keeper/limits.h"
 #include "keeper/recent.h"
 
@@ -39,16 +40,40 @@ struct decide {
 	struct peppers *peppers;
 	char prefix[TOKEN_PREFIX_MAX + 1];
 	char default_plan[PLAN_NAME_MAX + 1];
+	enum config_browsers browsers;
+	enum config_exposure on_exposure;
 	int writable;
 	uint64_t generation; /* of plans and keys */
 	struct limits_plans *plans;
 	struct recent *recent;
 	struct dryruns *dryruns;
 	struct found key;
+	const struct plan *plan; /* of that key; NULL: there is none */
+	struct span plan_scopes[PLAN_SCOPES_MAX];
+	struct exposure exposure;
 	struct limits_look look;
 	char scopes[SCOPES_TEXT_MAX];
 	uint8_t record[KEYREC_MAX];
 };
+
+static int
+configure_names(struct decide *d, const char *key_prefix, const char *default_plan, struct err *e)
+{
+	char prefix[sizeof(d->prefix)], plan[sizeof(d->default_plan)];
+
+	if (strcmp(d->prefix, key_prefix) == 0 && strcmp(d->default_plan, default_plan) == 0)
+		return 0;
+	if (!token_prefix_ok(span_of(key_prefix)) ||
+	    span_copy(prefix, sizeof(prefix), span_of(key_prefix)) != 0)
+		return err_set(e, ERR_INPUT, "key_prefix \"%.32s\" cannot begin a key", key_prefix);
+	if (span_copy(plan, sizeof(plan), span_of(default_plan)) != 0)
+		return err_set(e, ERR_INPUT, "default_plan \"%.80s\" is too long", default_plan);
+	memcpy(d->prefix, prefix, sizeof(prefix));
+	memcpy(d->default_plan, plan, sizeof(plan));
+	if (d->plans != NULL)
+		decide_forget_plans(d);
+	return 0;
+}
 
 struct decide *
 decide_new(struct store *store, struct peppers *peppers, const char *key_prefix, struct err *e)
@@ -62,7 +87,7 @@ decide_new(struct store *store, struct peppers *peppers, const char *key_prefix,
 	d->store = store;
 	d->peppers = peppers;
 	d->writable = 1;
-	if (decide_configure(d, key_prefix, PLAN_BUILTIN, e) != 0 ||
+	if (configure_names(d, key_prefix, PLAN_BUILTIN, e) != 0 ||
 	    (d->plans = limits_plans_new(e)) == NULL ||
 	    (d->recent = recent_new(RECENT_MAX, e)) == NULL ||
 	    (d->dryruns = dryruns_new(e)) == NULL)
@@ -86,21 +111,12 @@ decide_free(struct decide **dp)
 }
 
 int
-decide_configure(struct decide *d, const char *key_prefix, const char *default_plan, struct err *e)
+decide_configure(struct decide *d, const struct config *c, struct err *e)
 {
-	char prefix[sizeof(d->prefix)], plan[sizeof(d->default_plan)];
-
-	if (strcmp(d->prefix, key_prefix) == 0 && strcmp(d->default_plan, default_plan) == 0)
-		return 0;
-	if (!token_prefix_ok(span_of(key_prefix)) ||
-	    span_copy(prefix, sizeof(prefix), span_of(key_prefix)) != 0)
-		return err_set(e, ERR_INPUT, "key_prefix \"%.32s\" cannot begin a key", key_prefix);
-	if (span_copy(plan, sizeof(plan), span_of(default_plan)) != 0)
-		return err_set(e, ERR_INPUT, "default_plan \"%.80s\" is too long", default_plan);
-	memcpy(d->prefix, prefix, sizeof(prefix));
-	memcpy(d->default_plan, plan, sizeof(plan));
-	if (d->plans != NULL)
-		decide_forget_plans(d);
+	if (configure_names(d, c->key_prefix, c->default_plan, e) != 0)
+		return -1;
+	d->browsers = c->reject_browsers;
+	d->on_exposure = c->on_exposure;
 	return 0;
 }
 
@@ -152,22 +168,22 @@ find_key(struct decide *d, struct span credential, struct err *e)
 	return 0;
 }
 
+/* The same by its public id, for an explanation. */
+static int
+find_id(struct decide *d, struct span id, struct err *e)
+{
+	struct found *k = &d->key;
+	int rc = store_key_find(d->store, id, k->digest, e);
+
+	k->pepper = 0;
+	return rc == 1 ? store_key_get(d->store, k->digest, d->record, &k->rec, e) : rc;
+}
+
 static void
 forget_key(struct decide *d)
 {
 	secret_wipe(d->key.digest, sizeof(d->key.digest));
 	secret_wipe(d->key.newest, sizeof(d->key.newest));
-}
-
-static void
-facts_of(const struct wire_check *c, struct rules_request *q)
-{
-	*q = (struct rules_request){.has_addr = c->has_addr,
-	    .addr = c->addr,
-	    .referrer = c->referrer,
-	    .app = c->app,
-	    .method = c->method,
-	    .needed_scopes = c->needed_scopes};
 }
 
 static struct span
@@ -176,18 +192,54 @@ plan_name(const struct decide *d, const struct keyrec *rec)
 	return rec->plan.len > 0 ? rec->plan : span_of(d->default_plan);
 }
 
-/* Who the key is, for the answer. */
+/* The plan of the key that was found into D->plan, NULL when it is missing.  0 or -1. */
+static int
+find_plan(struct decide *d, struct err *e)
+{
+	if (limits_plan(d->plans, d->store, plan_name(d, &d->key.rec), &d->plan, e) < 0)
+		return -1;
+	for (size_t i = 0; d->plan != NULL && i < d->plan->nscopes; i++)
+		d->plan_scopes[i] = span_of(d->plan->scopes[i]);
+	return 0;
+}
+
+static void
+facts_of(const struct decide *d, const struct wire_check *c, const struct decide_times *t,
+    struct rules_request *q)
+{
+	static const enum keyrec_browsers browsers[] = {
+	    [BROWSERS_OFF] = KEYREC_BROWSERS_OFF,
+	    [BROWSERS_FLAG] = KEYREC_BROWSERS_FLAG,
+	    [BROWSERS_DENY] = KEYREC_BROWSERS_DENY,
+	};
+
+	*q = (struct rules_request){.now_us = t->wall_us,
+	    .has_addr = c->has_addr,
+	    .addr = c->addr,
+	    .referrer = c->referrer,
+	    .app = c->app,
+	    .method = c->method,
+	    .browser = c->browser,
+	    .browsers = browsers[d->browsers],
+	    .needed_scopes = c->needed_scopes,
+	    .nplan_scopes = d->plan != NULL ? d->plan->nscopes : 0,
+	    .plan_scopes = d->plan_scopes};
+}
+
+/* Who the key is, for the answer; its scopes are its own or, when it has none, its plan's. */
 static void
 identify(struct decide *d, struct wire_answer *a)
 {
 	const struct keyrec *rec = &d->key.rec;
+	const struct span *held = rec->nscopes > 0 ? rec->scopes : d->plan_scopes;
+	size_t n = rec->nscopes > 0 ? rec->nscopes : d->plan != NULL ? d->plan->nscopes : 0;
 	struct wbuf w;
 
 	wbuf_init(&w, d->scopes, sizeof(d->scopes));
-	for (size_t i = 0; i < rec->nscopes; i++) {
+	for (size_t i = 0; i < n; i++) {
 		if (i > 0)
 			wbuf_u8(&w, ' ');
-		wbuf_span(&w, rec->scopes[i]);
+		wbuf_span(&w, held[i]);
 	}
 	a->id = span_of(rec->id);
 	a->owner = rec->owner;
@@ -261,50 +313,115 @@ counted_before(struct decide *d, const struct wire_check *c, const struct plan *
 	return 1;
 }
 
+/* ---- being looked at ---- */
+
+/* Tell a step, when somebody looks on. */
+static void
+tell(const struct decide_watch *x, const char *step, int passed, const char *detail)
+{
+	if (x != NULL)
+		x->trace(x->cookie, step, passed, detail);
+}
+
+static void
+tell_limits(const struct limits_look *look, struct decide_watch *x)
+{
+	char step[LIMIT_NAME_MAX + 8], detail[200], window[32], when[64];
+
+	if (x == NULL)
+		return;
+	x->limits.plan = *look->plan;
+	memcpy(x->limits.at, look->at, sizeof(look->at));
+	memcpy(x->limits.fits, look->fits, sizeof(look->fits));
+	for (size_t i = 0; i < look->plan->nlimits; i++) {
+		const struct plan_limit *l = &look->plan->limits[i];
+		const struct slog_state *at = &look->at[i];
+		int64_t wait_s = at->retry_us / CLOCK_SECOND + (at->retry_us % CLOCK_SECOND > 0);
+
+		clock_duration_format(l->window_us, window, sizeof(window));
+		if (look->fits[i])
+			when[0] = '\0';
+		else if (at->retry_us < 0)
+			memcpy(when, ", more than it ever allows",
+			    sizeof(", more than it ever allows"));
+		else
+			(void)snprintf(
+			    when, sizeof(when), ", would be admitted in %lld s", (long long)wait_s);
+		(void)snprintf(step, sizeof(step), "limit %s", l->name);
+		(void)snprintf(detail, sizeof(detail),
+		    "%llu of %llu used in %s, %llu remain, costs %u%s%s",
+		    (unsigned long long)at->used, (unsigned long long)l->max_units, window,
+		    (unsigned long long)at->remaining, (unsigned)look->cost, when,
+		    l->dry_run ? " (dry run: refuses nobody)" : "");
+		tell(x, step, look->fits[i] || l->dry_run, detail);
+	}
+}
+
 /* ---- the limits step ---- */
 
-/* What the limits say: `ok` (then the units are taken), `rate_limited` or `unavailable`.  0 or -1.
+/* Take the units that were looked for, and tell of dry runs that have no room for them. */
+static int
+take(struct decide *d, const struct decide_times *t, struct err *e)
+{
+	if (limits_take(d->store, t->steady_us, &d->look, e) != 0)
+		return -1;
+	return d->look.would_refuse ? dryruns_report(d->dryruns, d->store, &d->look, &d->key.rec,
+					  t->wall_us, t->steady_us, e)
+				    : 0;
+}
+
+/*
+ * What the limits say: `ok` (then the units are taken), `rate_limited` or `unavailable`.  0 or -1.
+ * With somebody looking on nothing is taken, and what was counted before is not asked: the figures
+ * are those of a new request.
  */
 static int
 pass_limits(struct decide *d, const struct wire_check *c, const struct decide_times *t,
-    struct wire_answer *a, enum verdict *verdict, int *wrote, struct err *e)
+    struct wire_answer *a, enum verdict *verdict, int *wrote, struct decide_watch *x, struct err *e)
 {
-	const struct plan *plan;
+	const struct plan *plan = d->plan;
 	int rc, taken;
 
 	*verdict = VERDICT_UNAVAILABLE;
-	if ((rc = limits_plan(d->plans, d->store, plan_name(d, &d->key.rec), &plan, e)) <= 0)
-		return rc;
+	if (plan == NULL) {
+		tell(x, "plan", 0,
+		    "the plan that the key names is not there; make it with apikey plan set");
+		return 0;
+	}
 	if (plan->nlimits == 0) {
+		tell(x, "limits", 1, "the plan has none");
 		*verdict = VERDICT_OK;
 		return 0;
 	}
-	if ((rc = counted_before(d, c, plan, t, a, verdict, wrote, e)) != 0)
+	if (x == NULL && (rc = counted_before(d, c, plan, t, a, verdict, wrote, e)) != 0)
 		return rc < 0 ? -1 : 0;
 	*verdict = VERDICT_UNAVAILABLE;
 	if (limits_look(d->store, &d->key.rec, plan, c->cost, t->steady_us, &d->look, e) != 0)
 		return -1;
+	tell_limits(&d->look, x);
 	if (d->look.refused) {
 		limits_figures(&d->look, 0, a);
 		a->retry_us = d->look.retry_us;
 		*verdict = VERDICT_RATE_LIMITED;
-		remember(d, c, t, a, *verdict);
+		if (x == NULL)
+			remember(d, c, t, a, *verdict);
 		return 0;
 	}
 	/* On a full disk a limit that cannot be counted refuses, but a dry run never does. */
 	taken = c->cost > 0 && d->writable;
-	if (c->cost > 0 && !d->writable && d->look.dry_runs < (int)plan->nlimits)
+	if (c->cost > 0 && !d->writable && d->look.dry_runs < (int)plan->nlimits) {
+		tell(x, "space", 0, "the disk is too full to count requests; free some space");
 		return 0;
-	if (taken) {
-		if (limits_take(d->store, t->steady_us, &d->look, e) != 0 ||
-		    (d->look.would_refuse && dryruns_report(d->dryruns, d->store, &d->look,
-						 &d->key.rec, t->wall_us, t->steady_us, e) != 0))
+	}
+	if (taken && x == NULL) {
+		if (take(d, t, e) != 0)
 			return -1;
 		*wrote = 1;
 	}
 	limits_figures(&d->look, taken, a);
 	*verdict = VERDICT_OK;
-	remember(d, c, t, a, *verdict);
+	if (x == NULL)
+		remember(d, c, t, a, *verdict);
 	return 0;
 }
 
@@ -323,109 +440,128 @@ renew_digest(struct decide *d, int *wrote, struct err *e)
 
 /* ---- exposed keys ---- */
 
-static int
-audit_exposure(struct decide *d, const char *way, const char *addr, int64_t wall_us, struct err *e)
-{
-	char detail[128];
-	struct store_audit au = {.when_us = wall_us,
-	    .uid = UINT32_MAX,
-	    .actor = span_of("gate"),
-	    .op = span_of("key.exposed"),
-	    .subject = span_of(d->key.rec.id)};
-	int n = snprintf(detail, sizeof(detail), "{\"way\":\"%s\",\"from\":\"%s\"}", way, addr);
-
-	if (n < 0 || (size_t)n >= sizeof(detail))
-		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
-	au.detail = span_of(detail);
-	return store_audit_append(d->store, &au, e);
-}
-
-/* Mark a real key as seen where it must not be: once for each way, the first time and address kept.
+/*
+ * The key that was found was seen where it must not be: mark it, and do what on_exposure says.  On
+ * a full disk the mark waits, but what takes rights away is done, as for an admin.
  */
 static int
-mark_exposed(struct decide *d, const struct wire_check *c, const struct decide_times *t, int *wrote,
-    struct err *e)
+mark_exposed(struct decide *d, uint8_t ways, const struct wire_check *c,
+    const struct decide_times *t, int *wrote, struct decide_watch *x, struct err *e)
 {
 	struct keyrec *rec = &d->key.rec;
-	char addr[NETADDR_TEXT_MAX] = "";
-	const char *way = (c->exposed & KEYREC_EXPOSED_URL) != 0 ? "url" : "http";
-	int rc;
 
-	if (!d->writable || (rc = find_key(d, c->credential, e)) == 0)
+	d->exposure = (struct exposure){.ways = ways,
+	    .has_addr = c->has_addr,
+	    .addr = c->addr,
+	    .wall_us = t->wall_us,
+	    .policy = d->on_exposure};
+	if (!exposure_mark(&d->exposure, rec))
 		return 0;
-	if (rc < 0)
-		return -1;
-	if ((rec->exposed_ways & c->exposed) == c->exposed)
+	if (x != NULL) {
+		tell(x, "exposure", !d->exposure.acted, exposure_reason(&d->exposure));
 		return 0;
-	if (c->has_addr)
-		netaddr_format(&c->addr, addr);
-	rec->exposed_ways |= c->exposed;
-	if (rec->exposed_us == 0) {
-		rec->exposed_us = t->wall_us;
-		rec->exposed_addr = span_of(addr);
 	}
-	if (store_key_update(d->store, d->key.digest, rec, e) != 0 ||
-	    audit_exposure(d, way, addr, t->wall_us, e) != 0)
+	if (!d->writable && !d->exposure.acted)
+		return 0;
+	if (exposure_store(&d->exposure, d->store, d->key.digest, rec, e) != 0)
 		return -1;
 	*wrote = 1;
-	log_event(LOG_LVL_WARNING, "key_exposed", "id", rec->id, "way", way, "from", addr, NULL);
 	return 0;
+}
+
+/* A browser with the key, where that matters. */
+static int
+note_browser(struct decide *d, const struct wire_check *c, const struct rules_request *q,
+    const struct decide_times *t, int *wrote, struct decide_watch *x, struct err *e)
+{
+	enum keyrec_browsers policy;
+
+	if (!c->browser)
+		return 0;
+	policy = rules_browsers(&d->key.rec, q);
+	if (policy != KEYREC_BROWSERS_FLAG && policy != KEYREC_BROWSERS_DENY)
+		return 0;
+	return mark_exposed(d, KEYREC_EXPOSED_BROWSER, c, t, wrote, x, e);
 }
 
 /* ---- the steps ---- */
 
+/* The key that is asked about into D->key: 1; 0, told why not; -1. */
+static int
+look_up(struct decide *d, const struct wire_check *c, struct decide_watch *x, struct err *e)
+{
+	struct span prefix = span_of(d->prefix);
+	int rc;
+
+	if (x != NULL && x->id != NULL) {
+		rc = find_id(d, span_of(x->id), e);
+	} else {
+		if (x != NULL && !token_has_form(c->credential, prefix)) {
+			tell(x, "form", 0, "this is not of the form of a key of this gate");
+			return 0;
+		}
+		tell(x, "form", 1, NULL);
+		/* The worker has looked at form and checksum: this one may not be ours. */
+		if (!token_valid(c->credential, prefix)) {
+			tell(x, "checksum", 0, "the checksum does not fit: mistyped or cut off");
+			return 0;
+		}
+		tell(x, "checksum", 1, NULL);
+		rc = find_key(d, c->credential, e);
+	}
+	if (rc >= 0)
+		tell(x, "lookup", rc, rc == 1 ? d->key.rec.id : "no such key is known here");
+	return rc;
+}
+
 static int
 decide(struct decide *d, const struct wire_check *c, const struct decide_times *t,
-    struct wire_answer *a, int *wrote, struct err *e)
+    struct wire_answer *a, int *wrote, struct decide_watch *x, struct err *e)
 {
 	struct rules_request q;
 	enum verdict v;
 	int rc;
 
-	/* The worker has looked at form and checksum: this one may not be ours. */
-	if (!token_valid(c->credential, span_of(d->prefix))) {
-		a->verdict = VERDICT_KEY_INVALID;
-		return 0;
-	}
-	if (c->exposed != 0) {
-		if (mark_exposed(d, c, t, wrote, e) != 0)
-			return -1;
-		a->verdict = VERDICT_KEY_INVALID;
-		return 0;
-	}
-	if (!scope_needed_list_ok(c->needed_scopes)) {
+	if (c->exposed == 0 && !scope_needed_list_ok(c->needed_scopes)) {
+		tell(x, "configuration", 0, "the needed scopes are malformed");
 		a->verdict = VERDICT_MISCONFIGURED;
 		return 0;
 	}
-	if ((rc = find_key(d, c->credential, e)) < 0)
+	if ((rc = look_up(d, c, x, e)) < 0)
 		return -1;
-	if (rc == 0) {
+	if (rc == 0 || c->exposed != 0) {
 		a->verdict = VERDICT_KEY_INVALID;
-		return 0;
+		return rc == 0 ? 0 : mark_exposed(d, c->exposed, c, t, wrote, x, e);
 	}
-	facts_of(c, &q);
-	v = rules_check(&d->key.rec, &q, t->wall_us, NULL, NULL);
-	if (v == VERDICT_OK && pass_limits(d, c, t, a, &v, wrote, e) != 0)
+	if (find_plan(d, e) != 0)
+		return -1;
+	if (x != NULL)
+		identify(d, a);
+	facts_of(d, c, t, &q);
+	if (note_browser(d, c, &q, t, wrote, x, e) != 0)
+		return -1;
+	v = rules_check(&d->key.rec, &q, x != NULL ? x->trace : NULL, x != NULL ? x->cookie : NULL);
+	if (v == VERDICT_OK && pass_limits(d, c, t, a, &v, wrote, x, e) != 0)
 		return -1;
 	if (v != VERDICT_OK) {
 		a->verdict = v;
 		return 0;
 	}
-	if (renew_digest(d, wrote, e) != 0)
+	if (x == NULL && renew_digest(d, wrote, e) != 0)
 		return -1;
 	admit(d, a);
 	return 0;
 }
 
-int
-decide_check(struct decide *d, const struct wire_check *c, const struct decide_times *t,
-    struct wire_answer *a, int *wrote, struct err *e)
+static int
+answer(struct decide *d, const struct wire_check *c, const struct decide_times *t,
+    struct wire_answer *a, int *wrote, struct decide_watch *x, struct err *e)
 {
 	int rc;
 
 	*a = (struct wire_answer){.seq = c->seq, .verdict = VERDICT_UNAVAILABLE};
 	*wrote = 0;
-	rc = decide(d, c, t, a, wrote, e);
+	rc = decide(d, c, t, a, wrote, x, e);
 	forget_key(d);
 	if (rc != 0) {
 		*a = (struct wire_answer){.seq = c->seq, .verdict = VERDICT_UNAVAILABLE};
@@ -434,138 +570,21 @@ decide_check(struct decide *d, const struct wire_check *c, const struct decide_t
 	return 0;
 }
 
-/* ---- explaining ---- */
-
-struct explain {
-	decide_trace_fn *trace;
-	void *cookie;
-	const char *failed; /* step of the rules that refused; told when its verdict is known */
-};
-
-static void
-on_rule(void *cookie, const char *step, int passed)
+int
+decide_check(struct decide *d, const struct wire_check *c, const struct decide_times *t,
+    struct wire_answer *a, int *wrote, struct err *e)
 {
-	struct explain *x = cookie;
-
-	if (passed)
-		x->trace(x->cookie, step, 1, NULL);
-	else
-		x->failed = step;
-}
-
-static void
-tell_limits(const struct limits_look *look, const struct explain *x)
-{
-	char step[LIMIT_NAME_MAX + 8], detail[160];
-
-	for (size_t i = 0; i < look->plan->nlimits; i++) {
-		const struct plan_limit *l = &look->plan->limits[i];
-		const char *note = "";
-
-		if (l->dry_run)
-			note = look->fits[i] ? " (dry run)" : " (dry run: would refuse)";
-		if (snprintf(step, sizeof(step), "limit %s", l->name) < 0 ||
-		    snprintf(detail, sizeof(detail), "%llu of %llu used, costs %u%s",
-			(unsigned long long)look->at[i].used, (unsigned long long)l->max_units,
-			(unsigned)look->cost, note) < 0)
-			continue;
-		x->trace(x->cookie, step, look->fits[i] || l->dry_run, detail);
-	}
-}
-
-/* The limits of the key that was found, counting nothing. */
-static int
-explain_limits(struct decide *d, const struct wire_check *c, const struct decide_times *t,
-    struct wire_answer *a, const struct explain *x, struct err *e)
-{
-	const struct plan *plan;
-	int rc = limits_plan(d->plans, d->store, plan_name(d, &d->key.rec), &plan, e);
-
-	if (rc == 0)
-		x->trace(x->cookie, "plan", 0,
-		    "the plan that the key names is not there; make it with apikey plan set");
-	if (rc <= 0)
-		return rc;
-	if (limits_look(d->store, &d->key.rec, plan, c->cost, t->steady_us, &d->look, e) != 0)
-		return -1;
-	tell_limits(&d->look, x);
-	limits_figures(&d->look, !d->look.refused && c->cost > 0, a);
-	a->retry_us = d->look.retry_us;
-	if (d->look.refused)
-		a->verdict = VERDICT_RATE_LIMITED;
-	else if (c->cost > 0 && d->look.dry_runs < (int)plan->nlimits && !d->writable)
-		x->trace(x->cookie, "space", 0,
-		    "the disk is too full to count requests; free some space");
-	else
-		admit(d, a);
-	return 0;
-}
-
-/* The steps about the credential; 1 when the key was found, 0 told why not, -1. */
-static int
-explain_credential(struct decide *d, struct span credential, const struct explain *x, struct err *e)
-{
-	struct span prefix = span_of(d->prefix);
-	int rc;
-
-	if (!token_has_form(credential, prefix)) {
-		x->trace(x->cookie, "form", 0, "this is not of the form of a key of this gate");
-		return 0;
-	}
-	x->trace(x->cookie, "form", 1, NULL);
-	if (!token_valid(credential, prefix)) {
-		x->trace(
-		    x->cookie, "checksum", 0, "the checksum does not fit: mistyped or cut off");
-		return 0;
-	}
-	x->trace(x->cookie, "checksum", 1, NULL);
-	if ((rc = find_key(d, credential, e)) < 0)
-		return -1;
-	x->trace(x->cookie, "lookup", rc, rc == 1 ? d->key.rec.id : "no such key is known here");
-	return rc;
-}
-
-static int
-explain(struct decide *d, const struct wire_check *c, const struct decide_times *t,
-    struct wire_answer *a, struct explain *x, struct err *e)
-{
-	struct rules_request q;
-	enum verdict v;
-	int rc;
-
-	if (!scope_needed_list_ok(c->needed_scopes)) {
-		x->trace(x->cookie, "configuration", 0, "the needed scopes are malformed");
-		a->verdict = VERDICT_MISCONFIGURED;
-		return 0;
-	}
-	if ((rc = explain_credential(d, c->credential, x, e)) <= 0) {
-		a->verdict = rc == 0 ? VERDICT_KEY_INVALID : VERDICT_UNAVAILABLE;
-		return rc;
-	}
-	identify(d, a);
-	facts_of(c, &q);
-	v = rules_check(&d->key.rec, &q, t->wall_us, on_rule, x);
-	if (v == VERDICT_OK)
-		return explain_limits(d, c, t, a, x, e);
-	if (x->failed != NULL)
-		x->trace(x->cookie, x->failed, 0, verdict_info(v)->detail);
-	a->verdict = v;
-	return 0;
+	return answer(d, c, t, a, wrote, NULL, e);
 }
 
 int
 decide_explain(struct decide *d, const struct wire_check *c, const struct decide_times *t,
-    struct wire_answer *a, decide_trace_fn *trace, void *cookie, struct err *e)
+    struct wire_answer *a, struct decide_watch *x, struct err *e)
 {
-	struct explain x = {.trace = trace, .cookie = cookie};
-	int rc;
+	int wrote;
 
-	*a = (struct wire_answer){.seq = c->seq, .verdict = VERDICT_UNAVAILABLE};
-	rc = explain(d, c, t, a, &x, e);
-	forget_key(d);
-	if (rc != 0)
-		*a = (struct wire_answer){.seq = c->seq, .verdict = VERDICT_UNAVAILABLE};
-	return rc;
+	x->limits.plan.nlimits = 0;
+	return answer(d, c, t, a, &wrote, x, e);
 }
 
 int

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "config/config.h"
 #include "keeper/peppers.h"
 #include "store/store.h"
 #include "wire/wire.h"
@@ -20,12 +21,13 @@ struct decide; /* peppers, store, plan cache, recent request ids; owns none of t
 struct decide *decide_new(struct store *, struct peppers *, const char *key_prefix, struct err *);
 void decide_free(struct decide **);
 /*
- * The settings that matter here: a key without a plan has ${default_plan} (PLAN_BUILTIN until told
- * otherwise).  Cheap when nothing changed.  0; -1 when a name is too long, and then nothing is
- * changed.
+ * The settings that matter here: key_prefix, default_plan (a key without a plan has it;
+ * PLAN_BUILTIN until told otherwise), reject_browsers and on_exposure (off and flag until told
+ * otherwise).  Nothing of the configuration is kept.  Cheap when nothing changed.  0; -1 when a
+ * name is too long, and then nothing is changed.
  */
-int decide_configure(struct decide *, const char *key_prefix, const char *default_plan,
-    struct err *) __attribute__((warn_unused_result));
+int decide_configure(struct decide *, const struct config *, struct err *)
+    __attribute__((warn_unused_result));
 /* After pepper.reload. */
 void decide_set_peppers(struct decide *, struct peppers *);
 /* Plans are kept decoded: forget them after any change of a plan or a key. */
@@ -49,17 +51,33 @@ struct decide_times {
  * check->retry means here: a batch committed before a restart has counted this very check (the loop
  * has cleared it otherwise).  It is decided in full, but not counted again.
  *
- * An `exposed` check marks the key and is never answered `ok`.
+ * An `exposed` check marks the key, with what on_exposure says beyond that, and is never answered
+ * `ok`.
  */
 int decide_check(struct decide *, const struct wire_check *, const struct decide_times *,
     struct wire_answer *, int *wrote, struct err *) __attribute__((warn_unused_result));
 
-/* For `apikey check`: the same steps, counting nothing, each told to ${trace} (step name, passed,
- * detail or NULL). */
+/* What the limits step of an explained check found; plan.nlimits is 0 when it was not reached. */
+struct decide_limits {
+	struct plan plan;
+	struct slog_state at[PLAN_LIMITS_MAX];
+	int fits[PLAN_LIMITS_MAX];
+};
+
+/*
+ * For `apikey check`: decide_check itself, writing and counting nothing, each step told to
+ * ${trace} (its name, passed, what it looked at, or NULL).  With ${id} the key is found by its
+ * public id, and the check's credential is not looked at.
+ */
 typedef void decide_trace_fn(void *cookie, const char *step, int passed, const char *detail);
+struct decide_watch {
+	decide_trace_fn *trace;
+	void *cookie;
+	const char *id; /* or NULL */
+	struct decide_limits limits;
+};
 int decide_explain(struct decide *, const struct wire_check *, const struct decide_times *,
-    struct wire_answer *, decide_trace_fn *, void *, struct err *)
-    __attribute__((warn_unused_result));
+    struct wire_answer *, struct decide_watch *, struct err *) __attribute__((warn_unused_result));
 
 /* How much of each of its limits a key has used, dry-run ones too: 1; 0 when its plan is missing;
  * -1. */

@@ -495,7 +495,7 @@ open_store(struct keeper *k, struct err *e)
 	    lastbatch_load(&k->last, k->store, clock_mono_us(), e) != 0 ||
 	    (k->decide = decide_new(k->store, k->peppers, c->key_prefix, e)) == NULL)
 		return -1;
-	return decide_configure(k->decide, c->key_prefix, c->default_plan, e);
+	return decide_configure(k->decide, c, e);
 }
 
 /* Signals come through a descriptor; the housekeeping thread inherits that they are blocked. */

@@ -28,7 +28,7 @@
 	}
 #define KEY_MEMBERS                                                                                \
 	"owner", "name", "member", "plan", "scopes", "allow_ips", "referrers", "apps", "expires",  \
-	    "not_before", "meta",
+	    "not_before", "meta", "methods", "browsers",
 
 static const struct ops_op table[] = {
     {"ping", 0, ops_misc_ping, MEMBERS()},
@@ -37,13 +37,15 @@ static const struct ops_op table[] = {
 	MEMBERS("owner", "member", "plan", "state", "env", "expiring", "never_expires", "exposed",
 	    "after", "max", )},
     {"key.show", 0, ops_look_show, MEMBERS("id", )},
-    {"key.set", OPS_WRITES, ops_key_set, MEMBERS("id", KEY_MEMBERS)},
+    {"key.set", OPS_WRITES, ops_key_set, MEMBERS("id", "clear_exposed", KEY_MEMBERS)},
     {"key.disable", OPS_WRITES | OPS_URGENT, ops_key_disable, MEMBERS("id", )},
     {"key.enable", OPS_WRITES, ops_key_enable, MEMBERS("id", )},
     {"key.revoke", OPS_WRITES | OPS_URGENT, ops_key_revoke, MEMBERS("id", "reason", )},
     {"key.check", 0, ops_look_check,
-	MEMBERS("key", "uri", "method", "ip", "scopes", "cost", "referrer", "app", )},
-    {"plan.set", OPS_WRITES, ops_plan_set, MEMBERS("name", "per", "dry_run", "limits", "rename", )},
+	MEMBERS(
+	    "key", "id", "uri", "method", "ip", "scopes", "cost", "referrer", "app", "browser", )},
+    {"plan.set", OPS_WRITES, ops_plan_set,
+	MEMBERS("name", "per", "dry_run", "limits", "rename", "scopes", )},
     {"plan.list", 0, ops_plan_list, MEMBERS("after", )},
     {"plan.show", 0, ops_plan_show, MEMBERS("name", )},
     {"plan.remove", OPS_WRITES, ops_plan_remove, MEMBERS("name", )},
@@ -232,7 +234,7 @@ run(struct ops_call *c, struct err *e)
 	}
 	if (c->ops->times(c->ops->cookie, &c->now) != 0)
 		return err_set(e, ERR_SYSTEM, "cannot tell the time");
-	if (decide_configure(c->ops->decide, config->key_prefix, config->default_plan, e) != 0)
+	if (decide_configure(c->ops->decide, config, e) != 0)
 		return -1;
 	return (c->op->flags & OPS_WRITES) != 0 ? run_write(c, e) : c->op->run(c, e);
 }

@@ -157,6 +157,9 @@ change_state(struct ops_call *c, enum keyrec_state state, struct err *e)
 		}
 		if (state == KEYREC_REVOKED && revoke(c, &d->rec, e) != 0)
 			goto out;
+		/* Why it was disabled, if it was for a reason. */
+		if (state == KEYREC_ACTIVE)
+			d->rec.reason = (struct span){NULL, 0};
 		d->rec.state = state;
 		d->rec.changed_us = c->now.wall_us;
 		if (keyrec_check(&d->rec, e) != 0 ||

@@ -194,6 +194,22 @@ add_usage(cJSON *result, const struct decide_usage *u)
 	}
 }
 
+/* What the key holds in effect, and whose words that are. */
+static void
+add_held(cJSON *result, const struct keyrec *rec, const struct plan *plan)
+{
+	cJSON *held = cJSON_AddArrayToObject(result, "held_scopes"), *own;
+
+	cJSON_ArrayForEach(own, cJSON_GetObjectItemCaseSensitive(result, "scopes"))
+	    cJSON_AddItemToArray(held, cJSON_CreateString(own->valuestring));
+	for (size_t i = 0; rec->nscopes == 0 && i < plan->nscopes; i++)
+		cJSON_AddItemToArray(held, cJSON_CreateString(plan->scopes[i]));
+	if (rec->nscopes > 0 || plan->nscopes > 0)
+		cJSON_AddStringToObject(result, "scopes_from", rec->nscopes > 0 ? "key" : "plan");
+	else
+		cJSON_AddNullToObject(result, "scopes_from");
+}
+
 int
 ops_look_show(struct ops_call *c, struct err *e)
 {
@@ -207,6 +223,7 @@ ops_look_show(struct ops_call *c, struct err *e)
 	    decide_usage(c->ops->decide, &d->rec, &c->now, &usage, e) < 0)
 		goto out;
 	ops_record_json(&d->rec, c->now.wall_us, c->result);
+	add_held(c->result, &d->rec, &usage.plan);
 	add_usage(c->result, &usage);
 	rc = 0;
 out:
@@ -262,8 +279,7 @@ read_check(const struct ops_call *c, struct wire_check *q, struct wbuf *scopes, 
 	const cJSON *r = c->request;
 	struct span ip, uri;
 
-	if (ops_need(c, "key", e) == NULL ||
-	    bounded(r, "key", WIRE_CREDENTIAL_MAX, &q->credential, e) != 0 ||
+	if (bounded(r, "key", WIRE_CREDENTIAL_MAX, &q->credential, e) != 0 ||
 	    bounded(r, "uri", WIRE_CHECK_MAX, &uri, e) != 0 ||
 	    bounded(r, "method", WIRE_METHOD_MAX, &q->method, e) != 0 ||
 	    bounded(r, "ip", NETADDR_TEXT_MAX, &ip, e) != 0 ||
@@ -272,11 +288,29 @@ read_check(const struct ops_call *c, struct wire_check *q, struct wbuf *scopes, 
 	    needed_scopes(r, scopes, &q->needed_scopes, e) != 0)
 		return -1;
 	q->cost = (uint32_t)json_int(r, "cost", 1, 0, LIMIT_COST_MAX, e);
+	q->browser = json_bool(r, "browser", 0, e);
 	if (e->code != ERR_NONE)
 		return -1;
 	if (ip.len > 0 && netaddr_parse(ip, &q->addr) != 0)
 		return err_set(e, ERR_INPUT, "\"ip\" is not an address");
 	q->has_addr = ip.len > 0;
+	return 0;
+}
+
+/* Which key: "key" itself, or "id". */
+static int
+read_which(const struct ops_call *c, const char **id, struct err *e)
+{
+	const char *key = json_str(c->request, "key", e);
+
+	*id = json_str(c->request, "id", e);
+	if (e->code != ERR_NONE)
+		return -1;
+	if ((key == NULL || key[0] == '\0') == (*id == NULL))
+		return err_set(e, ERR_USAGE, "%s needs \"key\" or \"id\"", c->op->name);
+	if (*id != NULL && !token_id_ok(span_of(*id)))
+		return err_set(e, ERR_INPUT,
+		    "that is not the id of a key: an id is key_ and 16 letters or digits");
 	return 0;
 }
 
@@ -287,11 +321,24 @@ add_step(void *cookie, const char *step, int passed, const char *detail)
 
 	cJSON_AddStringToObject(o, "step", step);
 	cJSON_AddBoolToObject(o, "passed", passed);
-	if (detail != NULL)
-		cJSON_AddStringToObject(o, "detail", detail);
+	if (detail != NULL && detail[0] != '\0')
+		json_add_span(o, "detail", span_of(detail));
 	else
 		cJSON_AddNullToObject(o, "detail");
 	cJSON_AddItemToArray(cookie, o);
+}
+
+/* A space-separated list as an array. */
+static void
+add_words(cJSON *o, const char *name, struct span list)
+{
+	cJSON *array = cJSON_AddArrayToObject(o, name);
+	char text[SCOPE_MAX + 1];
+	struct span word;
+
+	while (span_word(&list, &word))
+		if (span_copy(text, sizeof(text), word) == 0)
+			cJSON_AddItemToArray(array, cJSON_CreateString(text));
 }
 
 static void
@@ -302,28 +349,51 @@ add_identity(cJSON *o, const struct wire_answer *a)
 	json_add_span(o, "id", a->id);
 	json_add_span(o, "owner", a->owner);
 	json_add_span(o, "plan", a->plan);
+	add_words(o, "scopes", a->scopes);
 }
 
+/* Whole seconds, -1 for never. */
+static double
+wait_seconds(int64_t us)
+{
+	return us < 0 ? -1 : (double)ops_seconds(us);
+}
+
+/* Of each limit that was reached: what is used, what would be left, and when it would have room. */
 static void
-add_figures(cJSON *result, const struct wire_answer *a)
+add_figures(cJSON *result, const struct wire_answer *a, const struct decide_limits *l)
 {
 	cJSON *list = cJSON_AddArrayToObject(result, "limits");
 
-	for (size_t i = 0; i < a->nlimits; i++) {
+	for (size_t i = 0; i < l->plan.nlimits; i++) {
+		const struct plan_limit *limit = &l->plan.limits[i];
+		uint64_t remaining = l->at[i].remaining;
+		int64_t more_us = l->at[i].more_us;
 		cJSON *o = cJSON_CreateObject();
 
-		cJSON_AddStringToObject(o, "name", a->limits[i].name);
-		cJSON_AddNumberToObject(o, "limit", (double)a->limits[i].max_units);
-		ops_add_window(o, a->limits[i].window_us);
-		cJSON_AddNumberToObject(o, "remaining", (double)a->limits[i].remaining);
-		cJSON_AddNumberToObject(o, "reset", (double)ops_seconds(a->limits[i].more_us));
+		/* After this request, where it is told to its client. */
+		for (size_t j = 0; j < a->nlimits; j++) {
+			if (strcmp(a->limits[j].name, limit->name) == 0) {
+				remaining = a->limits[j].remaining;
+				more_us = a->limits[j].more_us;
+			}
+		}
+		cJSON_AddStringToObject(o, "name", limit->name);
+		cJSON_AddNumberToObject(o, "limit", (double)limit->max_units);
+		ops_add_window(o, limit->window_us);
+		cJSON_AddNumberToObject(o, "used", (double)l->at[i].used);
+		cJSON_AddNumberToObject(o, "remaining", (double)remaining);
+		cJSON_AddNumberToObject(o, "reset", (double)ops_seconds(more_us));
+		cJSON_AddBoolToObject(o, "dry_run", limit->dry_run);
+		cJSON_AddBoolToObject(o, "room", l->fits[i]);
+		cJSON_AddNumberToObject(
+		    o, "retry_after", l->fits[i] ? 0 : wait_seconds(l->at[i].retry_us));
 		cJSON_AddItemToArray(list, o);
 	}
 	if (a->verdict != VERDICT_RATE_LIMITED)
 		cJSON_AddNullToObject(result, "retry_after");
 	else
-		cJSON_AddNumberToObject(
-		    result, "retry_after", a->retry_us < 0 ? -1 : (double)ops_seconds(a->retry_us));
+		cJSON_AddNumberToObject(result, "retry_after", wait_seconds(a->retry_us));
 }
 
 static void
@@ -339,6 +409,7 @@ int
 ops_look_check(struct ops_call *c, struct err *e)
 {
 	char mem[SCOPE_LIST_MAX];
+	struct decide_watch watch = {.trace = add_step};
 	const struct verdict_info *v;
 	struct wire_check q = {0};
 	struct wire_answer a;
@@ -347,12 +418,16 @@ ops_look_check(struct ops_call *c, struct err *e)
 	int rc = -1;
 
 	wbuf_init(&scopes, mem, sizeof(mem));
-	if (read_check(c, &q, &scopes, e) != 0)
+	if (read_which(c, &watch.id, e) != 0 || read_check(c, &q, &scopes, e) != 0)
 		return -1;
-	if ((steps = cJSON_CreateArray()) == NULL)
+	if ((watch.cookie = steps = cJSON_CreateArray()) == NULL)
 		return err_set(e, ERR_SYSTEM, "out of memory");
-	if (decide_explain(c->ops->decide, &q, &c->now, &a, add_step, steps, e) != 0)
+	if (decide_explain(c->ops->decide, &q, &c->now, &a, &watch, e) != 0)
 		goto out;
+	if (watch.id != NULL && a.id.len == 0 && a.verdict == VERDICT_KEY_INVALID) {
+		err_set(e, ERR_NOT_FOUND, "there is no key %s", watch.id);
+		goto out;
+	}
 	v = verdict_info(a.verdict);
 	cJSON_AddStringToObject(c->result, "code", v->code);
 	cJSON_AddNumberToObject(c->result, "status", v->status);
@@ -361,7 +436,7 @@ ops_look_check(struct ops_call *c, struct err *e)
 	add_identity(c->result, &a);
 	cJSON_AddItemToObject(c->result, "steps", steps);
 	steps = NULL;
-	add_figures(c->result, &a);
+	add_figures(c->result, &a, &watch.limits);
 	rc = 0;
 out:
 	cJSON_Delete(steps);

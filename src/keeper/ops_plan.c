@@ -16,14 +16,14 @@
 #include "base/clock.h"
 #include "core/renames.h"
 
-#define PLAN_JSON_BYTES 3072 /* more than any plan takes */
+#define PLAN_JSON_BYTES 6144 /* more than any plan takes */
 
 /* A plan, stored or built in, as JSON into ${o}: 0 or -1. */
 static int
 plan_json(struct ops_call *c, const struct plan *p, int builtin, cJSON *o, struct err *e)
 {
 	uint64_t users = 0;
-	cJSON *limits;
+	cJSON *limits, *scopes;
 
 	if (store_plan_users(c->ops->store, span_of(p->name), &users, e) != 0)
 		return -1;
@@ -40,6 +40,9 @@ plan_json(struct ops_call *c, const struct plan *p, int builtin, cJSON *o, struc
 		cJSON_AddStringToObject(l, "log", plan_limit_log(&p->limits[i]));
 		cJSON_AddItemToArray(limits, l);
 	}
+	scopes = cJSON_AddArrayToObject(o, "scopes");
+	for (size_t i = 0; i < p->nscopes; i++)
+		cJSON_AddItemToArray(scopes, cJSON_CreateString(p->scopes[i]));
 	cJSON_AddBoolToObject(o, "builtin", builtin);
 	json_add_time(o, "created", p->created_us);
 	json_add_time(o, "changed", p->changed_us);
@@ -103,6 +106,29 @@ read_limit(const cJSON *o, struct plan_limit *l, struct err *e)
 }
 
 static int
+read_scopes(const struct ops_call *c, struct plan *p, struct err *e)
+{
+	const cJSON *scopes = json_array(c->request, "scopes", e), *item;
+
+	if (e->code != ERR_NONE)
+		return -1;
+	p->nscopes = 0;
+	cJSON_ArrayForEach(item, scopes)
+	{
+		const char *s = cJSON_GetStringValue(item);
+
+		if (s == NULL)
+			return err_set(e, ERR_INPUT, "\"scopes\" must be an array of strings");
+		if (p->nscopes == PLAN_SCOPES_MAX)
+			return err_set(
+			    e, ERR_INPUT, "a plan has at most %d scopes", PLAN_SCOPES_MAX);
+		if (span_copy(p->scopes[p->nscopes++], SCOPE_MAX + 1, span_of(s)) != 0)
+			return err_set(e, ERR_INPUT, "a scope has at most %d bytes", SCOPE_MAX);
+	}
+	return 0;
+}
+
+static int
 read_plan(struct ops_call *c, struct plan *p, struct err *e)
 {
 	const char *per = json_str(c->request, "per", e);
@@ -125,7 +151,7 @@ read_plan(struct ops_call *c, struct plan *p, struct err *e)
 			return -1;
 		p->limits[p->nlimits++].dry_run = dry_run;
 	}
-	return plan_check(p, e);
+	return read_scopes(c, p, e) != 0 ? -1 : plan_check(p, e);
 }
 
 /* ---- the logs of the limits ---- */

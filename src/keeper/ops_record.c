@@ -71,10 +71,10 @@ add_exposure(cJSON *o, const struct keyrec *rec)
 
 	json_add_time(o, "exposed", rec->exposed_us);
 	ways = cJSON_AddArrayToObject(o, "exposed_ways");
-	if ((rec->exposed_ways & KEYREC_EXPOSED_URL) != 0)
-		cJSON_AddItemToArray(ways, cJSON_CreateString("url"));
-	if ((rec->exposed_ways & KEYREC_EXPOSED_HTTP) != 0)
-		cJSON_AddItemToArray(ways, cJSON_CreateString("http"));
+	for (unsigned way = 1; way <= KEYREC_EXPOSED_WAYS; way <<= 1)
+		if ((rec->exposed_ways & way) != 0)
+			cJSON_AddItemToArray(
+			    ways, cJSON_CreateString(keyrec_way_name((uint8_t)way)));
 	add_text(o, "exposed_from", rec->exposed_addr);
 }
 
@@ -92,6 +92,8 @@ ops_record_json(const struct keyrec *rec, int64_t now_us, cJSON *o)
 	add_nets(o, rec);
 	add_list(o, "referrers", rec->referrers, rec->nreferrers);
 	add_list(o, "apps", rec->apps, rec->napps);
+	add_list(o, "methods", rec->methods, rec->nmethods);
+	cJSON_AddStringToObject(o, "browsers", keyrec_browsers_name(rec->browsers));
 	add_meta(o, rec->meta);
 	cJSON_AddStringToObject(o, "state", keyrec_state_at(rec, now_us));
 	json_add_time(o, "created", rec->created_us);
@@ -118,12 +120,13 @@ size_t
 ops_record_bytes(const struct keyrec *rec)
 {
 	/* Texts are printable: at worst every byte gets a backslash.  Fixed members and names are
-	 * below 800 bytes. */
+	 * below 900 bytes. */
 	size_t text = rec->owner.len + rec->member.len + rec->name.len + rec->plan.len +
 		      rec->reason.len + rec->meta.len + rec->exposed_addr.len + rec->start.len;
 
-	return 800 + 2 * text + rec->nnets * 48 + list_bytes(rec->scopes, rec->nscopes) +
-	       list_bytes(rec->referrers, rec->nreferrers) + list_bytes(rec->apps, rec->napps);
+	return 900 + 2 * text + rec->nnets * 48 + list_bytes(rec->scopes, rec->nscopes) +
+	       list_bytes(rec->referrers, rec->nreferrers) + list_bytes(rec->apps, rec->napps) +
+	       list_bytes(rec->methods, rec->nmethods);
 }
 
 /* ---- JSON -> record ---- */
@@ -154,6 +157,8 @@ static const struct list_member {
     {"referrers", offsetof(struct keyrec, referrers), offsetof(struct keyrec, nreferrers),
 	KEYREC_LIST_MAX},
     {"apps", offsetof(struct keyrec, apps), offsetof(struct keyrec, napps), KEYREC_LIST_MAX},
+    {"methods", offsetof(struct keyrec, methods), offsetof(struct keyrec, nmethods),
+	KEYREC_METHODS_MAX},
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -315,6 +320,39 @@ apply_meta(const struct ops_call *c, struct ops_draft *d, struct err *e)
 	return 1;
 }
 
+static int
+apply_browsers(const struct ops_call *c, struct keyrec *rec, struct err *e)
+{
+	const char *s = json_str(c->request, "browsers", e);
+	int browsers;
+
+	if (e->code != ERR_NONE)
+		return -1;
+	if (!given(c, "browsers"))
+		return 0;
+	if ((browsers = keyrec_browsers_parse(span_of(s != NULL ? s : "default"))) < 0)
+		return err_set(e, ERR_INPUT,
+		    "\"browsers\" must be \"default\", \"off\", \"flag\" or \"deny\"");
+	rec->browsers = (enum keyrec_browsers)browsers;
+	return 1;
+}
+
+/* A false alarm: as if the key had not been seen where it must not be. */
+static int
+apply_clearing(const struct ops_call *c, struct keyrec *rec, struct err *e)
+{
+	int clear = json_bool(c->request, "clear_exposed", 0, e);
+
+	if (e->code != ERR_NONE)
+		return -1;
+	if (!clear)
+		return 0;
+	rec->exposed_us = 0;
+	rec->exposed_ways = 0;
+	rec->exposed_addr = (struct span){NULL, 0};
+	return 1;
+}
+
 /* The plan of the record, or the default one, must be there: no key begins with a plan that denies
  * it. */
 static int
@@ -341,14 +379,16 @@ check_plan(const struct ops_call *c, struct keyrec *rec, struct err *e)
 int
 ops_record_apply(struct ops_call *c, struct ops_draft *d, struct err *e)
 {
-	int n[5], sum = 0;
+	int n[7], sum = 0;
 
 	n[0] = apply_texts(c, &d->rec, e);
 	n[1] = n[0] < 0 ? -1 : apply_times(c, &d->rec, e);
 	n[2] = n[1] < 0 ? -1 : apply_lists(c, &d->rec, e);
 	n[3] = n[2] < 0 ? -1 : apply_nets(c, d, e);
 	n[4] = n[3] < 0 ? -1 : apply_meta(c, d, e);
-	if (n[4] < 0 || check_plan(c, &d->rec, e) != 0 || keyrec_check(&d->rec, e) != 0)
+	n[5] = n[4] < 0 ? -1 : apply_browsers(c, &d->rec, e);
+	n[6] = n[5] < 0 ? -1 : apply_clearing(c, &d->rec, e);
+	if (n[6] < 0 || check_plan(c, &d->rec, e) != 0 || keyrec_check(&d->rec, e) != 0)
 		return -1;
 	for (size_t i = 0; i < COUNT(n); i++)
 		sum += n[i];

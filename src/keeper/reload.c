@@ -22,7 +22,7 @@ reload_config(struct config **config, struct decide *decide)
 	struct err e = {0};
 
 	if ((fresh = config_load(old->path, NULL, NULL, &e)) == NULL ||
-	    decide_configure(decide, fresh->key_prefix, fresh->default_plan, &e) != 0) {
+	    decide_configure(decide, fresh, &e) != 0) {
 		log_event(LOG_LVL_ERROR, "configuration_kept", "error", e.msg, NULL);
 		config_free(fresh);
 		return;

@@ -248,7 +248,8 @@ a_missing_plan_denies(void **state)
 	assert_int_equal(kf_verdict(f, &k), VERDICT_OK);
 	kf_drop_gold(f);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(decide_configure(f->decide, "ak", "gold", &f->e), 0);
+		f->config.default_plan = (char[]){"gold"};
+		assert_int_equal(decide_configure(f->decide, &f->config, &f->e), 0);
 		assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_UNAVAILABLE);
 		assert_int_equal(a.id.len, 0);
 	}
@@ -262,11 +263,12 @@ a_missing_plan_denies(void **state)
 	kf_done(f, PLAN("default", ",\"limits\":[" LIMIT("a", "1", "100s") "]"));
 	assert_int_equal(kf_verdict(f, &builtin), VERDICT_OK);
 	assert_int_equal(kf_verdict(f, &builtin), VERDICT_RATE_LIMITED);
-	assert_int_equal(decide_configure(f->decide, "UP", "x", &f->e), -1);
-	assert_int_equal(
-	    decide_configure(f->decide, "ak",
-		"a-name-that-is-longer-than-any-plan-can-have-in-this-gate-really-it-is", &f->e),
-	    -1);
+	f->config.key_prefix = (char[]){"UP"};
+	assert_int_equal(decide_configure(f->decide, &f->config, &f->e), -1);
+	f->config.key_prefix = f->prefix;
+	f->config.default_plan =
+	    (char[]){"a-name-that-is-longer-than-any-plan-can-have-in-this-gate-really-it-is"};
+	assert_int_equal(decide_configure(f->decide, &f->config, &f->e), -1);
 }
 
 static void

@@ -201,6 +201,8 @@ test_challenges(void **state)
 	    {VERDICT_IP_DENIED, ""},
 	    {VERDICT_REFERRER_DENIED, ""},
 	    {VERDICT_APP_DENIED, ""},
+	    {VERDICT_METHOD_DENIED, ""},
+	    {VERDICT_BROWSER_DENIED, ""},
 	    {VERDICT_SCOPE_INSUFFICIENT,
 		"Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"a:r b:w\""},
 	    {VERDICT_RATE_LIMITED, ""},

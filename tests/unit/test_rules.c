@@ -22,16 +22,20 @@ struct scene {
 	struct rules_request request;
 	uint8_t nets[KEYREC_NETS_MAX * 17];
 	char trace[256];
+	char detail[RULES_DETAIL_MAX]; /* of the last step */
 };
 
 static void
-write_down(void *cookie, const char *step, int passed)
+write_down(void *cookie, const char *step, int passed, const char *detail)
 {
 	struct scene *s = cookie;
 	size_t n = strlen(s->trace);
 	int m = snprintf(s->trace + n, sizeof(s->trace) - n, "%s=%d ", step, passed);
 
 	assert_in_range(m, 1, sizeof(s->trace) - n - 1);
+	/* Each step says what it has seen. */
+	assert_true(detail[0] != '\0');
+	assert_int_equal(span_copy(s->detail, sizeof(s->detail), span_of(detail)), 0);
 }
 
 /* A key restricted in every way, and a request that satisfies all of it. */
@@ -53,10 +57,17 @@ scene_init(struct scene *s)
 	s->key.napps = 2;
 	s->key.apps[0] = span_of("other");
 	s->key.apps[1] = span_of("com.example.app");
+	s->key.nmethods = 2;
+	s->key.methods[0] = span_of("GET");
+	s->key.methods[1] = span_of("POST");
+	s->key.browsers = KEYREC_BROWSERS_DENY;
 	s->key.nscopes = 2;
 	s->key.scopes[0] = span_of("orders:read");
 	s->key.scopes[1] = span_of("users:*");
 
+	s->request.now_us = NOW;
+	s->request.method = span_of("POST");
+	s->request.browsers = KEYREC_BROWSERS_OFF;
 	s->request.has_addr = 1;
 	assert_int_equal(netaddr_parse(span_of("2001:db8::7"), &s->request.addr), 0);
 	s->request.referrer = span_of("https://www.example.com/app/page?x=1");
@@ -68,13 +79,15 @@ static void
 assert_verdict(struct scene *s, enum verdict want, const char *trace)
 {
 	s->trace[0] = '\0';
-	assert_int_equal(rules_check(&s->key, &s->request, NOW, write_down, s), want);
+	assert_int_equal(rules_check(&s->key, &s->request, write_down, s), want);
 	assert_string_equal(s->trace, trace);
 	/* Whether somebody looks on changes nothing. */
-	assert_int_equal(rules_check(&s->key, &s->request, NOW, NULL, NULL), want);
+	assert_int_equal(rules_check(&s->key, &s->request, NULL, NULL), want);
 }
 
-#define ALL_PASSED "state=1 address=1 referrer=1 application=1 scopes=1 "
+#define BEFORE_METHOD "state=1 address=1 referrer=1 application=1 "
+#define BEFORE_SCOPES BEFORE_METHOD "method=1 browser=1 "
+#define ALL_PASSED BEFORE_SCOPES "scopes=1 "
 
 static void
 all_steps_pass(void **unused)
@@ -86,6 +99,7 @@ all_steps_pass(void **unused)
 	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
 	/* Nothing restricted, nothing needed, nothing known of the request. */
 	memset(&s, 0, sizeof(s));
+	s.request.now_us = NOW;
 	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
 }
 
@@ -102,6 +116,8 @@ first_refusal_in_order(void **unused)
 	assert_int_equal(netaddr_parse(span_of("198.51.100.1"), &s.request.addr), 0);
 	s.request.referrer = span_of("https://evil.example/");
 	s.request.app = span_of("evil");
+	s.request.method = span_of("DELETE");
+	s.request.browser = 1;
 	s.request.needed_scopes = span_of("orders:read admin");
 
 	assert_verdict(&s, VERDICT_KEY_REVOKED, "state=0 ");
@@ -112,8 +128,11 @@ first_refusal_in_order(void **unused)
 	s.request.referrer = good.request.referrer;
 	assert_verdict(&s, VERDICT_APP_DENIED, "state=1 address=1 referrer=1 application=0 ");
 	s.request.app = good.request.app;
-	assert_verdict(
-	    &s, VERDICT_SCOPE_INSUFFICIENT, "state=1 address=1 referrer=1 application=1 scopes=0 ");
+	assert_verdict(&s, VERDICT_METHOD_DENIED, BEFORE_METHOD "method=0 ");
+	s.request.method = good.request.method;
+	assert_verdict(&s, VERDICT_BROWSER_DENIED, BEFORE_METHOD "method=1 browser=0 ");
+	s.request.browser = 0;
+	assert_verdict(&s, VERDICT_SCOPE_INSUFFICIENT, BEFORE_SCOPES "scopes=0 ");
 	s.request.needed_scopes = good.request.needed_scopes;
 	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
 }
@@ -154,6 +173,7 @@ missing_facts_refuse(void **unused)
 
 	/* Not even a list of all addresses admits an unknown one. */
 	memset(s.nets, 0, sizeof(s.nets));
+	s.key.nnets = 1;
 	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 address=0 ");
 	s.request.has_addr = 1;
 	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
@@ -185,6 +205,115 @@ applications_match_exactly(void **unused)
 	}
 	s.request.app = span_of("other");
 	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
+}
+
+static void
+methods_match_exactly(void **unused)
+{
+	static const char *const others[] = {"get", "GE", "GETS", "HEAD", "OPTIONS", ""};
+	struct scene s;
+
+	(void)unused;
+	scene_init(&s);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		s.request.method = span_of(others[i]);
+		assert_verdict(&s, VERDICT_METHOD_DENIED, BEFORE_METHOD "method=0 ");
+	}
+	/* Not known. */
+	s.request.method = (struct span){NULL, 0};
+	assert_verdict(&s, VERDICT_METHOD_DENIED, BEFORE_METHOD "method=0 ");
+	assert_string_equal(s.detail, "the request names no method");
+	s.request.method = span_of("GET");
+	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
+	s.key.nmethods = 0;
+	s.request.method = span_of("BREW");
+	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
+}
+
+/* The key's word goes before the configuration's; only a browser is refused. */
+static void
+browsers(void **unused)
+{
+	static const struct {
+		enum keyrec_browsers key, configured, effective;
+	} cases[] = {
+	    {KEYREC_BROWSERS_DEFAULT, KEYREC_BROWSERS_OFF, KEYREC_BROWSERS_OFF},
+	    {KEYREC_BROWSERS_DEFAULT, KEYREC_BROWSERS_FLAG, KEYREC_BROWSERS_FLAG},
+	    {KEYREC_BROWSERS_DEFAULT, KEYREC_BROWSERS_DENY, KEYREC_BROWSERS_DENY},
+	    {KEYREC_BROWSERS_OFF, KEYREC_BROWSERS_DENY, KEYREC_BROWSERS_OFF},
+	    {KEYREC_BROWSERS_FLAG, KEYREC_BROWSERS_DENY, KEYREC_BROWSERS_FLAG},
+	    {KEYREC_BROWSERS_DENY, KEYREC_BROWSERS_OFF, KEYREC_BROWSERS_DENY},
+	};
+	struct scene s;
+
+	(void)unused;
+	scene_init(&s);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		s.key.browsers = cases[i].key;
+		s.request.browsers = cases[i].configured;
+		assert_int_equal(rules_browsers(&s.key, &s.request), cases[i].effective);
+		s.request.browser = 0;
+		assert_verdict(&s, VERDICT_OK, ALL_PASSED);
+		s.request.browser = 1;
+		if (cases[i].effective == KEYREC_BROWSERS_DENY)
+			assert_verdict(
+			    &s, VERDICT_BROWSER_DENIED, BEFORE_METHOD "method=1 browser=0 ");
+		else
+			assert_verdict(&s, VERDICT_OK, ALL_PASSED);
+	}
+}
+
+/* A key with scopes of its own holds those alone; one without holds its plan's. */
+static void
+scopes_of_the_plan(void **unused)
+{
+	const struct span plan[] = {span_of("orders:write"), span_of("files:*")};
+	struct scene s;
+
+	(void)unused;
+	scene_init(&s);
+	s.request.plan_scopes = plan;
+	s.request.nplan_scopes = 2;
+	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
+	assert_string_equal(s.detail, "needed: orders:read users:write; held: orders:read users:*");
+	s.request.needed_scopes = span_of("orders:write");
+	assert_verdict(&s, VERDICT_SCOPE_INSUFFICIENT, BEFORE_SCOPES "scopes=0 ");
+	s.key.nscopes = 0;
+	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
+	assert_string_equal(
+	    s.detail, "needed: orders:write; held by the plan: orders:write files:*");
+	s.request.needed_scopes = span_of("orders:read");
+	assert_verdict(&s, VERDICT_SCOPE_INSUFFICIENT, BEFORE_SCOPES "scopes=0 ");
+	s.request.nplan_scopes = 0;
+	s.request.needed_scopes = span_of("orders:write");
+	assert_verdict(&s, VERDICT_SCOPE_INSUFFICIENT, BEFORE_SCOPES "scopes=0 ");
+	assert_string_equal(s.detail, "needed: orders:write; held: none");
+}
+
+/* What a step says names its input and what it was held against; never a query. */
+static void
+details(void **unused)
+{
+	struct scene s;
+
+	(void)unused;
+	scene_init(&s);
+	assert_int_equal(netaddr_parse(span_of("::ffff:198.51.100.7"), &s.request.addr), 0);
+	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 address=0 ");
+	assert_string_equal(s.detail, "198.51.100.7 is in none of the key's networks");
+	s.request.has_addr = 0;
+	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 address=0 ");
+	assert_string_equal(s.detail, "the address is not known");
+	s.key.nnets = 0;
+	s.request.referrer = span_of("https://evil.example/x?api_key=secret");
+	assert_verdict(&s, VERDICT_REFERRER_DENIED, "state=1 address=1 referrer=0 ");
+	assert_string_equal(s.detail, "https://evil.example/x is none of the key's referrers");
+	scene_init(&s);
+	s.key.state = KEYREC_REVOKED;
+	s.key.revoked_us = NOW;
+	s.key.reason = span_of("lost");
+	assert_verdict(&s, VERDICT_KEY_REVOKED, "state=0 ");
+	assert_string_equal(s.detail, "revoked at 2023-11-14T22:13:20Z: lost");
 }
 
 static void
@@ -391,6 +520,10 @@ main(void)
 	    cmocka_unit_test(states),
 	    cmocka_unit_test(missing_facts_refuse),
 	    cmocka_unit_test(applications_match_exactly),
+	    cmocka_unit_test(methods_match_exactly),
+	    cmocka_unit_test(browsers),
+	    cmocka_unit_test(scopes_of_the_plan),
+	    cmocka_unit_test(details),
 	    cmocka_unit_test(addresses),
 	    cmocka_unit_test(patterns),
 	    cmocka_unit_test(referrers_match),

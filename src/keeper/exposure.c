@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Exposed keys: seen in a URL, over plain HTTP, or in a browser.  The record is marked once for
+ * each way, with the first time and address; what `on_exposure` says beyond that is done whenever
+ * the key is seen so and still works, also when it was marked before.
+ *
+ * Called by the decision in its batch, so that a key which is disabled here answers as disabled in
+ * that very check; and without a store by the explanation of one.  Nothing here decides a request.
+ *
+ * Invariants: a state is only ever made graver; no key is in a record of the trail or in the log,
+ * only its id; a revoked key stays as it was revoked.
+ */
+
+#include <stdio.h>
+
+#include "keeper/exposure.h"
+
+#include "base/log.h"
+
+/* "url and http" of the ways, as far as ${cap} goes. */
+static const char *
+ways_text(uint8_t ways, char *out, size_t cap)
+{
+	struct wbuf w;
+
+	wbuf_init(&w, out, cap - 1);
+	for (unsigned way = 1; way <= KEYREC_EXPOSED_WAYS; way <<= 1) {
+		if ((ways & way) == 0)
+			continue;
+		wbuf_str(&w, w.len > 0 ? " and " : "");
+		wbuf_str(&w, keyrec_way_name((uint8_t)way));
+	}
+	out[w.len] = '\0';
+	return out;
+}
+
+static void
+act(struct exposure *x, struct keyrec *rec)
+{
+	enum keyrec_state to = KEYREC_ACTIVE;
+
+	if (x->policy == EXPOSURE_DISABLE && rec->state == KEYREC_ACTIVE)
+		to = KEYREC_DISABLED;
+	else if (x->policy == EXPOSURE_REVOKE && rec->state != KEYREC_REVOKED)
+		to = KEYREC_REVOKED;
+	if (to == KEYREC_ACTIVE)
+		return;
+	x->acted = 1;
+	rec->state = to;
+	rec->reason = span_of(x->reason);
+	rec->changed_us = x->wall_us;
+	if (to == KEYREC_REVOKED)
+		rec->revoked_us = x->wall_us;
+}
+
+int
+exposure_mark(struct exposure *x, struct keyrec *rec)
+{
+	char ways[64];
+
+	x->new_ways = x->ways & (uint8_t)~rec->exposed_ways;
+	x->before = rec->state;
+	x->acted = 0;
+	x->from[0] = '\0';
+	if (x->has_addr)
+		netaddr_format(&x->addr, x->from);
+	if (snprintf(x->reason, sizeof(x->reason), "exposed: %s%s%s",
+		ways_text(x->ways, ways, sizeof(ways)), x->has_addr ? " from " : "", x->from) < 0)
+		x->reason[0] = '\0';
+	rec->exposed_ways |= x->ways;
+	if (rec->exposed_us == 0) {
+		rec->exposed_us = x->wall_us;
+		rec->exposed_addr = span_of(x->from);
+	}
+	act(x, rec);
+	return x->new_ways != 0 || x->acted;
+}
+
+const char *
+exposure_reason(const struct exposure *x)
+{
+	return x->reason;
+}
+
+static int
+audit(struct store *store, const struct keyrec *rec, const char *op, const char *detail,
+    int64_t wall_us, struct err *e)
+{
+	struct store_audit au = {.when_us = wall_us,
+	    .uid = UINT32_MAX,
+	    .actor = span_of("gate"),
+	    .op = span_of(op),
+	    .subject = span_of(rec->id),
+	    .detail = span_of(detail)};
+
+	return store_audit_append(store, &au, e);
+}
+
+static int
+audit_mark(const struct exposure *x, struct store *store, const struct keyrec *rec, struct err *e)
+{
+	char detail[160], ways[64];
+	int n = snprintf(detail, sizeof(detail), "{\"way\":\"%s\",\"from\":\"%s\"}",
+	    ways_text(x->new_ways, ways, sizeof(ways)), x->from);
+
+	if (n < 0 || (size_t)n >= sizeof(detail))
+		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
+	return audit(store, rec, "key.exposed", detail, x->wall_us, e);
+}
+
+static int
+audit_act(const struct exposure *x, struct store *store, const struct keyrec *rec, struct err *e)
+{
+	char detail[KEYREC_REASON_MAX + 80];
+	int n = snprintf(detail, sizeof(detail), "{\"reason\":\"%s\",\"before\":\"%s\"}", x->reason,
+	    keyrec_state_name(x->before));
+
+	if (n < 0 || (size_t)n >= sizeof(detail))
+		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
+	return audit(store, rec, rec->state == KEYREC_REVOKED ? "key.revoke" : "key.disable",
+	    detail, x->wall_us, e);
+}
+
+int
+exposure_store(const struct exposure *x, struct store *store,
+    const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec *rec, struct err *e)
+{
+	char ways[64];
+
+	if (store_key_update(store, digest, rec, e) != 0 ||
+	    (x->new_ways != 0 && audit_mark(x, store, rec, e) != 0) ||
+	    (x->acted && audit_act(x, store, rec, e) != 0))
+		return -1;
+	log_event(LOG_LVL_WARNING, "key_exposed", "id", rec->id, "way",
+	    ways_text(x->ways, ways, sizeof(ways)), "from", x->from, "state",
+	    keyrec_state_name(rec->state), NULL);
+	return 0;
+}
