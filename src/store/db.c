@@ -72,6 +72,7 @@ store_fail(struct store *s, int ret, const char *doing, struct err *e)
 	case DB_BUFFER_SMALL:
 	case DB_PAGE_NOTFOUND:
 	case DB_VERIFY_BAD:
+	case EINVAL: /* a page of no form */
 		return err_set(e, ERR_CORRUPT, "%s: %s met damaged data (%s): restore a backup",
 		    s->dir, doing, db_strerror(ret));
 	case DB_VERSION_MISMATCH:
@@ -133,7 +134,10 @@ store_db_get(struct store *s, enum store_db which, struct span key, void *buf, s
 	*len = 0;
 	if (store_alive(s, e) != 0)
 		return -1;
+	if (store_pages_begin(s, which, 0, e) != 0)
+		return -1;
 	ret = db->get(db, s->txn, &k, &v, 0);
+	store_pages_end();
 	if (ret == DB_NOTFOUND)
 		return 0;
 	if (ret != 0)
@@ -153,7 +157,10 @@ put(struct store *s, enum store_db which, struct span key, DBT *v, uint32_t flag
 
 	if ((txn = store_txn(s, e)) == NULL)
 		return -1;
+	if (store_pages_begin(s, which, 1, e) != 0)
+		return -1;
 	ret = db->put(db, txn, &k, v, flags);
+	store_pages_end();
 	if (ret == 0 || ret == DB_KEYEXIST)
 		return ret;
 	return write_fail(s, which, ret, "writing", e);
@@ -202,7 +209,10 @@ store_db_del(struct store *s, enum store_db which, struct span key, struct err *
 
 	if ((txn = store_txn(s, e)) == NULL)
 		return -1;
+	if (store_pages_begin(s, which, 1, e) != 0)
+		return -1;
 	ret = db->del(db, txn, &k, 0);
+	store_pages_end();
 	if (ret == DB_NOTFOUND)
 		return 0;
 	return ret == 0 ? 1 : write_fail(s, which, ret, "deleting", e);
@@ -243,7 +253,10 @@ scan_move(struct store_scan *scan, uint32_t how, struct err *e)
 	if (store_alive(scan->store, e) != 0)
 		return -1;
 	k.size = (uint32_t)scan->key_len;
+	if (store_pages_begin(scan->store, scan->which, 0, e) != 0)
+		return -1;
 	ret = scan->cursor->get(scan->cursor, &k, &v, how);
+	store_pages_end();
 	if (ret == DB_NOTFOUND)
 		return 0;
 	if (ret != 0)

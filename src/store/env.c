@@ -41,8 +41,8 @@
 #define MUTEX_PER_BYTES 2048
 #define MUTEX_REST 50000
 
-static int
-sync_or_die(int fd)
+int
+store_sync_or_die(int fd)
 {
 	int rc;
 
@@ -154,22 +154,50 @@ open_fail(struct store *s, const char *file, int ret, struct err *e)
 }
 
 static int
-env_open(struct store *s, uint64_t cache_bytes, struct err *e)
+env_make(struct store *s, uint64_t cache_bytes, uint32_t with, struct err *e)
 {
-	const uint32_t flags = DB_PRIVATE | DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG | DB_CREATE |
-			       DB_RECOVER | DB_THREAD;
 	int ret;
 
-	if ((ret = db_env_set_func_fsync(sync_or_die)) != 0 ||
+	if ((ret = db_env_set_func_fsync(store_sync_or_die)) != 0 ||
+	    (ret = db_env_set_func_pread(store_pages_pread)) != 0 ||
 	    (ret = db_env_create(&s->env, 0)) != 0) {
 		s->env = NULL;
 		return store_fail(s, ret, "setting up Berkeley DB", e);
 	}
 	if ((ret = env_configure(s, cache_bytes)) != 0)
 		return store_fail(s, ret, "setting up Berkeley DB", e);
-	if ((ret = s->env->open(s->env, s->dir, flags, FILE_MODE)) != 0)
-		return open_fail(s, NULL, ret, e);
-	return 0;
+	ret = s->env->open(s->env, s->dir, DB_PRIVATE | DB_CREATE | DB_THREAD | with, FILE_MODE);
+	return ret == 0 ? 0 : open_fail(s, NULL, ret, e);
+}
+
+static int
+env_end(struct store *s, struct err *e)
+{
+	DB_ENV *env = s->env;
+	int ret;
+
+	s->env = NULL;
+	return (ret = env->close(env, 0)) == 0 ? 0 : open_fail(s, NULL, ret, e);
+}
+
+/*
+ * The log is looked at before recovery, which adds to it; and the store is read behind it, anew:
+ * recovery passes over pages that it does not find, taking them for ones that were given back
+ * later, and would leave empty ones in the cache for them.
+ */
+static int
+env_open(struct store *s, uint64_t cache_bytes, struct err *e)
+{
+	const uint32_t all = DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG;
+
+	if (store_pages_whole(s, e) != 0 || store_mark_read(s, e) != 0)
+		return -1;
+	if (s->marked.file != 0 && (env_make(s, CACHE_MIN, DB_INIT_LOG, e) != 0 ||
+				       store_mark_check(s, e) != 0 || env_end(s, e) != 0))
+		return -1;
+	if (env_make(s, cache_bytes, all | DB_RECOVER, e) != 0 || env_end(s, e) != 0)
+		return -1;
+	return env_make(s, cache_bytes, all, e);
 }
 
 /* ${create}: DB_CREATE, or 0 in a store that has all its files: one that is lost and made anew
@@ -189,13 +217,13 @@ db_open(struct store *s, enum store_db which, uint32_t create, struct err *e)
 	    (ret = db->open(db, NULL, spec->file, NULL, spec->type,
 		 create | DB_AUTO_COMMIT | DB_THREAD, FILE_MODE)) != 0)
 		return open_fail(s, spec->file, ret, e);
-	return 0;
+	return store_pages_check(s, which, e);
 }
 
 static int
 format_write(void *cookie, struct err *e)
 {
-	return store_format_write(cookie, e);
+	return store_pages_first(cookie, e) == 0 ? store_format_write(cookie, e) : -1;
 }
 
 /* A store without a format is new, so it must be empty: records of an unknown format are not
@@ -230,15 +258,15 @@ dbs_open(struct store *s, struct err *e)
 	for (which = STORE_DB_META + 1; which < STORE_DBS; which++)
 		if (db_open(s, (enum store_db)which, known ? 0 : DB_CREATE, e) != 0)
 			return -1;
-	if (known == 0 && format_begin(s, e) != 0)
-		return -1;
+	if (known == 0) {
+		s->new_store = 1;
+		if (format_begin(s, e) != 0)
+			return -1;
+		s->new_store = 0;
+	}
 	if (store_counts_read(s, e) != 0 || store_audit_load(s, e) != 0)
 		return -1;
-	/* The names of new files are made durable here, once; Berkeley DB syncs only their content.
-	 */
-	if (fsync(s->dir_fd) != 0)
-		return err_sys(e, "%s: cannot sync", s->dir);
-	return 0;
+	return store_mark_begin(s, e);
 }
 
 struct store *
@@ -252,7 +280,7 @@ store_open(const struct store_options *options, struct err *e)
 		err_sys(e, "opening the store");
 		return NULL;
 	}
-	s->dir_fd = s->lock_fd = -1;
+	s->dir_fd = s->lock_fd = s->mark_fd = -1;
 	s->min_free_bytes = options->min_free_bytes;
 	s->takes_max = STORE_TAKES_MAX;
 	s->heads = store_heads_new(options->cache_bytes / 4);
@@ -293,11 +321,15 @@ store_close(struct store **sp)
 		log_event(LOG_LVL_WARNING, "store_not_settled", "error", e.msg, NULL);
 	if (s->dbs[STORE_DBS - 1] != NULL && !atomic_load(&s->panicked))
 		s->env->txn_checkpoint(s->env, 0, 0, DB_FORCE);
+	if (s->opened_us != 0 && !atomic_load(&s->panicked) && store_mark_write(s, &e) != 0)
+		log_event(LOG_LVL_WARNING, "store_mark_failed", "error", e.msg, NULL);
 	for (which = STORE_DBS - 1; which >= 0; which--)
 		if (s->dbs[which] != NULL)
 			s->dbs[which]->close(s->dbs[which], 0);
 	if (s->env != NULL)
 		s->env->close(s->env, 0);
+	if (s->mark_fd != -1)
+		close(s->mark_fd);
 	store_dir_release(s);
 	store_heads_free(s->heads);
 	free(s->journal);

@@ -30,7 +30,7 @@ store_flush(struct store *s, struct err *e)
 		return -1;
 	if ((ret = s->env->log_flush(s->env, NULL)) != 0)
 		return store_fail(s, ret, "flushing the log", e);
-	return 0;
+	return store_mark_write(s, e);
 }
 
 /* Logs from before a new checkpoint are of no use.  Without one there is nothing to look for. */

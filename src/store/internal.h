@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "store/store.h"
 
@@ -60,7 +61,10 @@ struct store {
 	DB_ENV *env;
 	DB *dbs[STORE_DBS];
 	char *dir; /* absolute */
-	int dir_fd, lock_fd;
+	int dir_fd, lock_fd, mark_fd;
+	DB_LSN marked;	/* mark.c's: up to there the log is on disk, all that is known of it */
+	uint32_t named; /* the log file up to which names are durable */
+	int new_store;	/* being made */
 	uint64_t min_free_bytes;
 	int64_t opened_us, recovery_us;
 
@@ -95,6 +99,38 @@ struct store {
 int store_dir_claim(struct store *, const char *dir, struct err *)
     __attribute__((warn_unused_result));
 void store_dir_release(struct store *);
+
+/* ---- mark.c: how far the log was on disk ---- */
+
+/* Before recovery; a store that was refused for its log stays refused. */
+int store_mark_read(struct store *, struct err *) __attribute__((warn_unused_result));
+/* The log is not shorter than it was. */
+int store_mark_check(struct store *, struct err *) __attribute__((warn_unused_result));
+/* When it is open: all files' names are made durable. */
+int store_mark_begin(struct store *, struct err *) __attribute__((warn_unused_result));
+/* After a flush, by whoever flushed. */
+int store_mark_write(struct store *, struct err *) __attribute__((warn_unused_result));
+
+/* ---- pages.c: pages that are missing ---- */
+
+/* Berkeley DB's pread. */
+ssize_t store_pages_pread(int fd, void *, size_t, off_t);
+/* Before recovery: files end with a page. */
+int store_pages_whole(struct store *, struct err *) __attribute__((warn_unused_result));
+/* A file that was opened is as long as it says of itself. */
+int store_pages_check(struct store *, enum store_db, struct err *)
+    __attribute__((warn_unused_result));
+/* Around each call of an access method. */
+int store_pages_begin(struct store *, enum store_db, int writes, struct err *)
+    __attribute__((warn_unused_result));
+void store_pages_end(void);
+/* In the batch that makes a new store. */
+int store_pages_first(struct store *, struct err *) __attribute__((warn_unused_result));
+
+/* ---- env.c ---- */
+
+/* fdatasync; when it fails, the end of the process. */
+int store_sync_or_die(int fd);
 
 /* ---- heads.c: limit logs in memory ---- */
 
