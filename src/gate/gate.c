@@ -25,6 +25,7 @@
 #include "core/token.h"
 #include "fcgi/server.h"
 #include "gate/ask.h"
+#include "gate/attempts.h"
 #include "gate/credential.h"
 #include "gate/facts.h"
 #include "gate/policy.h"
@@ -52,6 +53,7 @@ struct gate {
 	struct facts_rules rules;
 	struct fcgi_server *server;
 	struct ask *ask;
+	struct attempts *attempts;
 	gate_start_keeper_fn *start_keeper;
 	void *start_cookie;
 	int64_t log_after_us[POLICY_PARAMS]; /* of mistakes in the web server's configuration */
@@ -206,9 +208,34 @@ log_decision(const struct visit *v, enum verdict verdict, const struct wire_answ
 	    "key", key, "client", addr, NULL);
 }
 
+/*
+ * The keeper hears of it once, when the block begins; an answer to the report changes nothing.  One
+ * that an earlier call decided was counted by that call.
+ */
+static struct attempts_outcome
+count_failure(struct gate *G, const struct visit *v, enum verdict verdict)
+{
+	const struct netaddr *addr = v->facts.has_addr ? &v->facts.addr : NULL;
+	struct attempts_outcome o = {.verdict = verdict};
+	struct wire_report report;
+
+	if (v->policy.mode == POLICY_RENDER)
+		return o;
+	o = attempts_judge(G->attempts, verdict, addr, clock_boot_us());
+	if (!o.blocking)
+		return o;
+	report = (struct wire_report){.client_net = o.who,
+	    .attempts = G->config->failed_attempts,
+	    .block_us = G->config->block_time_us};
+	if (ask_report(G->ask, &report) == 0)
+		log_event(LOG_LVL_WARNING, "block_not_recorded", NULL);
+	return o;
+}
+
 static void
 answer(struct gate *G, struct visit *v, enum verdict verdict, const struct wire_answer *a)
 {
+	struct attempts_outcome blocked;
 	struct render r = {.mode = v->policy.mode,
 	    .verdict = verdict,
 	    .id = policy_id(&v->policy),
@@ -219,6 +246,11 @@ answer(struct gate *G, struct visit *v, enum verdict verdict, const struct wire_
 	    .answer = a,
 	    .config = G->config};
 
+	if (verdict_info(verdict)->status == 401) {
+		blocked = count_failure(G, v, verdict);
+		verdict = r.verdict = blocked.verdict;
+		r.blocked_us = blocked.left_us;
+	}
 	if (G->config->log_level >= LOG_LVL_DEBUG)
 		log_decision(v, verdict, a);
 	render_reply(&r, &G->reply);
@@ -376,7 +408,8 @@ gate_new(const struct config *config, int listen_fd, gate_start_keeper_fn *start
 	G->start_cookie = cookie;
 	SLIST_INIT(&G->visits);
 	ask.done_cookie = ask.start_cookie = G;
-	if (facts_rules_init(&G->rules, config, e) == -1 || fcgi_server_init(e) == -1)
+	if (facts_rules_init(&G->rules, config, e) == -1 || fcgi_server_init(e) == -1 ||
+	    (G->attempts = attempts_new(config, e)) == NULL)
 		goto fail;
 	G->server = fcgi_server_new(&options,
 	    &(struct fcgi_handlers){.request = on_request,
@@ -410,6 +443,7 @@ gate_free(struct gate **gate)
 		SLIST_REMOVE_HEAD(&G->visits, pool);
 		free(v);
 	}
+	attempts_free(&G->attempts);
 	free(G);
 }
 
