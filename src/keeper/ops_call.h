@@ -21,7 +21,8 @@ struct ops_op {
 };
 
 #define OPS_WRITES 1
-#define OPS_URGENT 2 /* a write that is done although space is low: it takes rights away */
+#define OPS_URGENT 2	 /* a write that is done although space is low: it takes rights away */
+#define OPS_UNPEPPERED 4 /* is done although the peppers are not those of the store */
 
 /* One request on its way. */
 struct ops_call {
@@ -93,10 +94,13 @@ int ops_plan_list(struct ops_call *, struct err *);
 int ops_plan_show(struct ops_call *, struct err *);
 int ops_plan_remove(struct ops_call *, struct err *);
 
+/* ops_pepper.c */
+int ops_pepper_list(struct ops_call *, struct err *);
+int ops_pepper_reload(struct ops_call *, struct err *);
+int ops_pepper_retire(struct ops_call *, struct err *);
+
 /* ops_misc.c */
 int ops_misc_ping(struct ops_call *, struct err *);
-int ops_misc_pepper_list(struct ops_call *, struct err *);
-int ops_misc_pepper_reload(struct ops_call *, struct err *);
 int ops_misc_audit_list(struct ops_call *, struct err *);
 int ops_misc_db_stat(struct ops_call *, struct err *);
 

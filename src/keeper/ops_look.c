@@ -47,6 +47,7 @@ struct listing {
 	const char *member, *plan, *state, *owner;
 	int env, never_expires, exposed; /* -1: any */
 	int64_t expiring_us;		 /* 0: any */
+	uint32_t pepper;		 /* 0: any */
 	size_t looked_at, found, max, bytes;
 	char last[TOKEN_ID_LEN + 1];
 };
@@ -69,6 +70,8 @@ matches(const struct listing *l, const struct keyrec *rec)
 	if (l->never_expires >= 0 && (rec->expires_us == 0) != l->never_expires)
 		return 0;
 	if (l->exposed >= 0 && (rec->exposed_us != 0) != l->exposed)
+		return 0;
+	if (l->pepper != 0 && rec->pepper != l->pepper)
 		return 0;
 	if (l->expiring_us != 0 &&
 	    (rec->expires_us <= now_us || rec->expires_us - now_us > l->expiring_us))
@@ -136,6 +139,7 @@ read_filters(struct listing *l, const char **after, struct err *e)
 	l->exposed = json_bool(q, "exposed", -1, e);
 	l->expiring_us =
 	    json_int(q, "expiring", 0, 1, INT64_C(100) * 366 * 86400, e) * CLOCK_SECOND;
+	l->pepper = (uint32_t)json_int(q, "pepper", 0, 1, UINT32_MAX, e);
 	l->max = (size_t)json_int(q, "max", OPS_PAGE_MAX, 1, OPS_PAGE_MAX, e);
 	*after = json_str(q, "after", e);
 	if (e->code != ERR_NONE || choice(q, "state", states, &state, e) != 0 ||
