@@ -54,7 +54,9 @@ static const struct ops_op table[] = {
     {"pepper.retire", OPS_WRITES | OPS_UNPEPPERED, ops_pepper_retire,
 	MEMBERS("version", "force", )},
     {"audit.list", 0, ops_misc_audit_list, MEMBERS("key", "since", "after", "max", )},
-    {"db.stat", 0, ops_misc_db_stat, MEMBERS()},
+    {"db.stat", 0, ops_db_stat, MEMBERS()},
+    {"db.hold", 0, ops_db_hold, MEMBERS("seconds", )},
+    {"db.compact", 0, ops_db_compact, MEMBERS("next", )},
 };
 
 static const struct ops_op *

@@ -102,6 +102,10 @@ int ops_pepper_retire(struct ops_call *, struct err *);
 /* ops_misc.c */
 int ops_misc_ping(struct ops_call *, struct err *);
 int ops_misc_audit_list(struct ops_call *, struct err *);
-int ops_misc_db_stat(struct ops_call *, struct err *);
+
+/* ops_db.c */
+int ops_db_stat(struct ops_call *, struct err *);
+int ops_db_hold(struct ops_call *, struct err *);
+int ops_db_compact(struct ops_call *, struct err *);
 
 #endif /* !KEEPER_OPS_CALL_H_ */

@@ -12,15 +12,6 @@
 
 #include "base/clock.h"
 
-static int
-uptime(const struct ops_call *c, const struct store_stat *st, cJSON *o)
-{
-	int64_t us = c->now.wall_us - st->opened_us;
-
-	return cJSON_AddNumberToObject(o, "uptime", us > 0 ? (double)(us / CLOCK_SECOND) : 0) !=
-	       NULL;
-}
-
 int
 ops_misc_ping(struct ops_call *c, struct err *e)
 {
@@ -111,34 +102,5 @@ ops_misc_audit_list(struct ops_call *c, struct err *e)
 		cJSON_AddNumberToObject(c->result, "next", (double)r.last);
 	else
 		cJSON_AddNullToObject(c->result, "next");
-	return 0;
-}
-
-/* ---- the store ---- */
-
-int
-ops_misc_db_stat(struct ops_call *c, struct err *e)
-{
-	struct store_stat st;
-	const struct {
-		const char *name;
-		const uint64_t *at;
-	} figures[] = {{"keys", &st.keys}, {"plans", &st.plans}, {"logs", &st.logs},
-	    {"blocks", &st.blocks}, {"audit", &st.audit}, {"data_bytes", &st.data_bytes},
-	    {"wal_bytes", &st.wal_bytes}, {"free_bytes", &st.free_bytes},
-	    {"cache_bytes", &st.cache_bytes}, {"cache_hits", &st.cache_hits},
-	    {"cache_misses", &st.cache_misses}, {"cache_dirty_pages", &st.cache_dirty_pages},
-	    {"commits", &st.commits}, {"aborts", &st.aborts}, {"checkpoints", &st.checkpoints}};
-
-	if (store_stat(c->ops->store, &st, e) != 0)
-		return -1;
-	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
-		cJSON_AddNumberToObject(c->result, figures[i].name, (double)*figures[i].at);
-	cJSON_AddNumberToObject(c->result, "format", st.format);
-	json_add_time(c->result, "opened", st.opened_us);
-	cJSON_AddNumberToObject(c->result, "recovery_us", (double)st.recovery_us);
-	json_add_span(c->result, "engine", span_of(st.engine));
-	if (!uptime(c, &st, c->result))
-		return err_set(e, ERR_SYSTEM, "out of memory");
 	return 0;
 }
