@@ -80,6 +80,8 @@ clock_duration_parse(const char *text, int64_t *out)
 	size_t i;
 
 	*out = 0;
+	if (span_is(s, "0"))
+		return 0;
 	if (s.len < 2)
 		return -1;
 	for (i = 0; i < UNITS; i++)
@@ -213,6 +215,32 @@ clock_rfc3339(int64_t us, char out[21])
 		us = YEAR_9999_END_US;
 	t = (time_t)(us / CLOCK_SECOND);
 	if (gmtime_r(&t, &tm) == NULL || strftime(out, 21, "%Y-%m-%dT%H:%M:%SZ", &tm) != 20)
+		out[0] = '\0';
+}
+
+void
+clock_http_date(int64_t us, char out[CLOCK_HTTP_DATE_MAX])
+{
+	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+	static const char months[][4] = {
+	    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	struct tm tm;
+	time_t t;
+	int n;
+
+	if (us < 0)
+		us = 0;
+	if (us > YEAR_9999_END_US)
+		us = YEAR_9999_END_US;
+	t = (time_t)(us / CLOCK_SECOND);
+	out[0] = '\0';
+	if (gmtime_r(&t, &tm) == NULL)
+		return;
+	/* Not strftime: its names follow the locale. */
+	n = snprintf(out, CLOCK_HTTP_DATE_MAX, "%s, %02d %s %04d %02d:%02d:%02d GMT",
+	    days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour,
+	    tm.tm_min, tm.tm_sec);
+	if (n < 0 || n >= CLOCK_HTTP_DATE_MAX)
 		out[0] = '\0';
 }
 

@@ -17,7 +17,7 @@ int64_t clock_boot_us(void); /* CLOCK_BOOTTIME: never steps, counts suspend */
 void clock_boot_id(char[37]);
 
 /*
- * Durations are a number and s, m, h, d or w ("90d"); us units out.
+ * Durations are a number and s, m, h, d or w ("90d"), or "0"; us units out.
  * 0, or -1 for anything else (empty, negative, fractions, overflow, over 100 years).
  */
 int clock_duration_parse(const char *, int64_t *) __attribute__((warn_unused_result));
@@ -34,6 +34,9 @@ int clock_when_parse(const char *, int64_t, int64_t *) __attribute__((warn_unuse
 
 /* RFC 3339, UTC, whole seconds: "2026-11-21T23:38:31Z" (21 bytes with NUL). */
 void clock_rfc3339(int64_t, char[21]);
+/* HTTP-date (RFC 9110 5.6.7, IMF-fixdate): "Sun, 22 Nov 2026 06:10:00 GMT". */
+#define CLOCK_HTTP_DATE_MAX 32
+void clock_http_date(int64_t, char[CLOCK_HTTP_DATE_MAX]);
 /* RFC 3339 back to microseconds ("Z" only; fractions allowed).  0 or -1. */
 int clock_rfc3339_parse(const char *, int64_t *) __attribute__((warn_unused_result));
 

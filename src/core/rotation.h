@@ -25,9 +25,10 @@ enum rotation_secret {
 };
 
 enum rotation_verdict {
-	ROTATION_GOOD,
-	ROTATION_REPLACED, /* an old secret without or after its grace */
-	ROTATION_TOO_OLD   /* the plan's age is reached, and the plan says to refuse then */
+	ROTATION_REPLACED, /* an old secret without or after its grace; 0, as whatever nobody judged
+			    */
+	ROTATION_TOO_OLD,  /* the plan's age is reached, and the plan says to refuse then */
+	ROTATION_GOOD
 };
 
 /* When the present secret was made. */

@@ -31,6 +31,8 @@ say(struct note *n, const char *fmt, ...)
 {
 	va_list ap;
 
+	if (n == NULL)
+		return;
 	va_start(ap, fmt);
 	if (vsnprintf(n->text, sizeof(n->text), fmt, ap) < 0)
 		n->text[0] = '\0';
@@ -60,6 +62,8 @@ say_state(struct note *n, const struct keyrec *k, enum keyrec_now state)
 {
 	char at[21] = "";
 
+	if (n == NULL)
+		return;
 	switch (state) {
 	case KEYREC_NOW_REVOKED:
 		clock_rfc3339(k->revoked_us, at);
@@ -91,8 +95,7 @@ step_state(const struct keyrec *k, const struct rules_request *q, struct note *n
 {
 	enum keyrec_now state = keyrec_now(k, q->now_us);
 
-	if (n != NULL)
-		say_state(n, k, state);
+	say_state(n, k, state);
 	switch (state) {
 	case KEYREC_NOW_ACTIVE:
 		return VERDICT_OK;
@@ -108,11 +111,30 @@ step_state(const struct keyrec *k, const struct rules_request *q, struct note *n
 }
 
 static enum verdict
-unrestricted(struct note *n)
+step_secret(const struct keyrec *k, const struct rules_request *q, struct note *n)
 {
-	if (n != NULL)
-		say(n, "not restricted");
-	return VERDICT_OK;
+	char made[21], by[21];
+
+	if (n != NULL) {
+		clock_rfc3339(rotation_made_us(k), made);
+		clock_rfc3339(q->rotate_by_us, by);
+		if (q->secret == ROTATION_REPLACED)
+			say(n, "replaced at %s, ended at %s", made, by);
+		else if (q->secret == ROTATION_TOO_OLD)
+			say(n, "made at %s, older than the plan allows since %s", made, by);
+		else
+			say(n, "the present one is from %s%s%s", made,
+			    q->rotate_by_us != 0 ? ", this one is to be replaced by " : "",
+			    q->rotate_by_us != 0 ? by : "");
+	}
+	return q->secret == ROTATION_GOOD ? VERDICT_OK : VERDICT_KEY_EXPIRED;
+}
+
+int
+rules_secret_refused(enum verdict v, const struct keyrec *k, const struct rules_request *q)
+{
+	return v == VERDICT_KEY_EXPIRED && q->secret != ROTATION_GOOD &&
+	       keyrec_now(k, q->now_us) == KEYREC_NOW_ACTIVE;
 }
 
 static enum verdict
@@ -122,8 +144,10 @@ step_address(const struct keyrec *k, const struct rules_request *q, struct note 
 	struct netaddr_net net;
 	int found;
 
-	if (k->nnets == 0)
-		return unrestricted(n);
+	if (k->nnets == 0) {
+		say(n, "not restricted");
+		return VERDICT_OK;
+	}
 	found = q->has_addr && keyrec_net_find(k, &q->addr, &net);
 	if (n != NULL) {
 		if (q->has_addr)
@@ -157,13 +181,14 @@ step_referrer(const struct keyrec *k, const struct rules_request *q, struct note
 {
 	const struct span *fits = NULL;
 
-	if (k->nreferrers == 0)
-		return unrestricted(n);
+	if (k->nreferrers == 0) {
+		say(n, "not restricted");
+		return VERDICT_OK;
+	}
 	for (size_t i = 0; i < k->nreferrers && fits == NULL; i++)
 		if (rules_referrer_matches(k->referrers[i], q->referrer))
 			fits = &k->referrers[i];
-	if (n != NULL)
-		say_listed(n, q->referrer, shown_url(q->referrer), fits, "referrer");
+	say_listed(n, q->referrer, shown_url(q->referrer), fits, "referrer");
 	return fits != NULL ? VERDICT_OK : VERDICT_REFERRER_DENIED;
 }
 
@@ -182,10 +207,11 @@ step_application(const struct keyrec *k, const struct rules_request *q, struct n
 {
 	const struct span *fits = listed(k->apps, k->napps, q->app);
 
-	if (k->napps == 0)
-		return unrestricted(n);
-	if (n != NULL)
-		say_listed(n, q->app, shown(q->app), fits, "application");
+	if (k->napps == 0) {
+		say(n, "not restricted");
+		return VERDICT_OK;
+	}
+	say_listed(n, q->app, shown(q->app), fits, "application");
 	return fits != NULL ? VERDICT_OK : VERDICT_APP_DENIED;
 }
 
@@ -194,10 +220,11 @@ step_method(const struct keyrec *k, const struct rules_request *q, struct note *
 {
 	const struct span *fits = listed(k->methods, k->nmethods, q->method);
 
-	if (k->nmethods == 0)
-		return unrestricted(n);
-	if (n != NULL)
-		say_listed(n, q->method, shown(q->method), fits, "method");
+	if (k->nmethods == 0) {
+		say(n, "not restricted");
+		return VERDICT_OK;
+	}
+	say_listed(n, q->method, shown(q->method), fits, "method");
 	return fits != NULL ? VERDICT_OK : VERDICT_METHOD_DENIED;
 }
 
@@ -207,27 +234,20 @@ rules_browsers(const struct keyrec *k, const struct rules_request *q)
 	return k->browsers != KEYREC_BROWSERS_DEFAULT ? k->browsers : q->browsers;
 }
 
-static void
-say_browser(struct note *n, const struct keyrec *k, const struct rules_request *q)
-{
-	enum keyrec_browsers policy = rules_browsers(k, q);
-
-	say(n, "%s; %s, by the %s",
-	    q->browser ? "it comes from a browser (Origin, Sec-Fetch-*)"
-		       : "nothing says that it comes from a browser",
-	    policy == KEYREC_BROWSERS_DENY   ? "browsers are refused"
-	    : policy == KEYREC_BROWSERS_FLAG ? "browsers mark the key as exposed"
-					     : "browsers are not looked for",
-	    k->browsers != KEYREC_BROWSERS_DEFAULT ? "key" : "configuration");
-}
-
 static enum verdict
 step_browser(const struct keyrec *k, const struct rules_request *q, struct note *n)
 {
-	if (n != NULL)
-		say_browser(n, k, q);
-	return q->browser && rules_browsers(k, q) == KEYREC_BROWSERS_DENY ? VERDICT_BROWSER_DENIED
-									  : VERDICT_OK;
+	enum keyrec_browsers policy = rules_browsers(k, q);
+	const char *whose = k->browsers != KEYREC_BROWSERS_DEFAULT ? "key" : "configuration";
+
+	say(n, "%s; %s by the %s",
+	    q->browser ? "it comes from a browser (Origin, Sec-Fetch-*)"
+		       : "nothing says that it comes from a browser",
+	    policy == KEYREC_BROWSERS_DENY   ? "those are refused"
+	    : policy == KEYREC_BROWSERS_FLAG ? "the key is then marked as exposed"
+					     : "not looked at",
+	    whose);
+	return q->browser && policy == KEYREC_BROWSERS_DENY ? VERDICT_BROWSER_DENIED : VERDICT_OK;
 }
 
 static void
@@ -237,6 +257,8 @@ say_scopes(struct note *n, const struct rules_request *q, const struct span *hel
 	char list[RULES_DETAIL_MAX / 2];
 	struct wbuf w;
 
+	if (n == NULL)
+		return;
 	wbuf_init(&w, list, sizeof(list) - 1);
 	for (size_t i = 0; i < nheld; i++) {
 		wbuf_span(&w, i > 0 ? span_of(" ") : span_of(""));
@@ -255,8 +277,7 @@ step_scopes(const struct keyrec *k, const struct rules_request *q, struct note *
 	const struct span *held = own ? k->scopes : q->plan_scopes;
 	size_t nheld = own ? k->nscopes : q->nplan_scopes;
 
-	if (n != NULL)
-		say_scopes(n, q, held, nheld, own || nheld == 0 ? "" : " by the plan");
+	say_scopes(n, q, held, nheld, own || nheld == 0 ? "" : " by the plan");
 	return scope_all_granted(held, nheld, q->needed_scopes) ? VERDICT_OK
 								: VERDICT_SCOPE_INSUFFICIENT;
 }
@@ -267,6 +288,7 @@ static const struct {
 	enum verdict (*decide)(const struct keyrec *, const struct rules_request *, struct note *);
 } steps[] = {
     {"state", step_state},
+    {"secret", step_secret},
     {"address", step_address},
     {"referrer", step_referrer},
     {"application", step_application},

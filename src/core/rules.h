@@ -13,12 +13,16 @@
 #include "base/netaddr.h"
 #include "base/span.h"
 #include "core/keyrec.h"
+#include "core/rotation.h"
 #include "core/verdict.h"
 
 #define RULES_DETAIL_MAX 512 /* bytes of what a step says, with its NUL */
 
 struct rules_request {
 	int64_t now_us; /* wall clock */
+	enum rotation_verdict
+	    secret;	      /* of the one that came along; anything but ROTATION_GOOD refuses */
+	int64_t rotate_by_us; /* as rotation_judge told it */
 	int has_addr; /* 0: the web server sent no usable REMOTE_ADDR; any address restriction then
 			 denies */
 	struct netaddr addr;
@@ -37,6 +41,9 @@ typedef void rules_trace_fn(void *cookie, const char *step, int passed, const ch
 /* VERDICT_OK when every step passes, else the first refusal.  ${trace} may be NULL. */
 enum verdict rules_check(
     const struct keyrec *, const struct rules_request *, rules_trace_fn *trace, void *cookie);
+
+/* Was a request refused with ${v} for its secret alone, its key being good? */
+int rules_secret_refused(enum verdict v, const struct keyrec *, const struct rules_request *);
 
 /* What is done about a browser with this key: its own word, or the configuration's. */
 enum keyrec_browsers rules_browsers(const struct keyrec *, const struct rules_request *);

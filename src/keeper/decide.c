@@ -22,18 +22,12 @@
 #include "core/rules.h"
 #include "keeper/dryruns.h"
 #include "keeper/exposure.h"
+#include "keeper/found.h"
 #include "keeper/limits.h"
 #include "keeper/recent.h"
+#include "keeper/uses.h"
 
 #define SCOPES_TEXT_MAX (SCOPE_COUNT_MAX * (SCOPE_MAX + 1))
-
-/* A key that was found. */
-struct found {
-	struct keyrec rec; /* borrows from D->record */
-	size_t pepper;	   /* the i-th newest made its digest */
-	uint8_t digest[STORE_DIGEST_LEN];
-	uint8_t newest[STORE_DIGEST_LEN]; /* what the newest pepper makes of it */
-};
 
 struct decide {
 	struct store *store;
@@ -47,13 +41,13 @@ struct decide {
 	struct limits_plans *plans;
 	struct recent *recent;
 	struct dryruns *dryruns;
+	struct uses *uses;
 	struct found key;
 	const struct plan *plan; /* of that key; NULL: there is none */
 	struct span plan_scopes[PLAN_SCOPES_MAX];
 	struct exposure exposure;
 	struct limits_look look;
 	char scopes[SCOPES_TEXT_MAX];
-	uint8_t record[KEYREC_MAX];
 };
 
 static int
@@ -90,7 +84,7 @@ decide_new(struct store *store, struct peppers *peppers, const char *key_prefix,
 	if (configure_names(d, key_prefix, PLAN_BUILTIN, e) != 0 ||
 	    (d->plans = limits_plans_new(e)) == NULL ||
 	    (d->recent = recent_new(RECENT_MAX, e)) == NULL ||
-	    (d->dryruns = dryruns_new(e)) == NULL)
+	    (d->dryruns = dryruns_new(e)) == NULL || (d->uses = uses_new(e)) == NULL)
 		decide_free(&d);
 	return d;
 }
@@ -105,6 +99,7 @@ decide_free(struct decide **dp)
 	limits_plans_free(&d->plans);
 	recent_free(&d->recent);
 	dryruns_free(&d->dryruns);
+	uses_free(&d->uses);
 	secret_wipe(d, sizeof(*d));
 	free(d);
 	*dp = NULL;
@@ -146,60 +141,22 @@ decide_batch_end(struct decide *d, int committed)
 	dryruns_batch_end(d->dryruns, committed);
 }
 
-/* The key of a credential of valid form into D->key: 1, 0 unknown, -1. */
-static int
-find_key(struct decide *d, struct span credential, struct err *e)
-{
-	struct found *k = &d->key;
-	size_t n = peppers_count(d->peppers);
-	int rc;
-
-	for (size_t i = 0; i < n; i++) {
-		if (peppers_digest(d->peppers, i, credential, k->digest) != 0)
-			return err_set(e, ERR_SYSTEM, "cannot make the digest of a key");
-		if (i == 0)
-			memcpy(k->newest, k->digest, sizeof(k->newest));
-		rc = store_key_get(d->store, k->digest, d->record, &k->rec, e);
-		if (rc != 0) {
-			k->pepper = i;
-			return rc;
-		}
-	}
-	return 0;
-}
-
-/* The same by its public id, for an explanation. */
-static int
-find_id(struct decide *d, struct span id, struct err *e)
-{
-	struct found *k = &d->key;
-	int rc = store_key_find(d->store, id, k->digest, e);
-
-	k->pepper = 0;
-	return rc == 1 ? store_key_get(d->store, k->digest, d->record, &k->rec, e) : rc;
-}
-
-static void
-forget_key(struct decide *d)
-{
-	secret_wipe(d->key.digest, sizeof(d->key.digest));
-	secret_wipe(d->key.newest, sizeof(d->key.newest));
-}
-
 static struct span
 plan_name(const struct decide *d, const struct keyrec *rec)
 {
 	return rec->plan.len > 0 ? rec->plan : span_of(d->default_plan);
 }
 
-/* The plan of the key that was found into D->plan, NULL when it is missing.  0 or -1. */
+/* The plan of the key that was found into D->plan, NULL when it is missing, and what it says of the
+ * secret.  0 or -1. */
 static int
-find_plan(struct decide *d, struct err *e)
+find_plan(struct decide *d, int64_t now_us, struct err *e)
 {
 	if (limits_plan(d->plans, d->store, plan_name(d, &d->key.rec), &d->plan, e) < 0)
 		return -1;
 	for (size_t i = 0; d->plan != NULL && i < d->plan->nscopes; i++)
 		d->plan_scopes[i] = span_of(d->plan->scopes[i]);
+	found_judge(&d->key, d->plan, now_us);
 	return 0;
 }
 
@@ -214,6 +171,8 @@ facts_of(const struct decide *d, const struct wire_check *c, const struct decide
 	};
 
 	*q = (struct rules_request){.now_us = t->wall_us,
+	    .secret = d->key.secret,
+	    .rotate_by_us = d->key.rotate_by_us,
 	    .has_addr = c->has_addr,
 	    .addr = c->addr,
 	    .referrer = c->referrer,
@@ -246,6 +205,7 @@ identify(struct decide *d, struct wire_answer *a)
 	a->plan = plan_name(d, rec);
 	a->scopes = wbuf_view(&w);
 	a->meta = rec->meta;
+	a->rotate_by_us = d->key.rotate_by_us;
 }
 
 /* The one place where a request becomes `ok`. */
@@ -425,24 +385,28 @@ pass_limits(struct decide *d, const struct wire_check *c, const struct decide_ti
 	return 0;
 }
 
-/* A key that an older pepper made moves under the newest when it is used. */
+/* What the use of an admitted key writes: it moves under the newest pepper, and the use of an old
+ * secret is told.  Both wait while the disk is full. */
 static int
-renew_digest(struct decide *d, int *wrote, struct err *e)
+note_use(struct decide *d, const struct wire_check *c, const struct decide_times *t, int *wrote,
+    struct err *e)
 {
-	if (d->key.pepper == 0 || !d->writable)
+	const struct netaddr *addr = c->has_addr ? &c->addr : NULL;
+
+	uses_mark(d->uses, d->key.rec.id, t->wall_us, d->key.match.which != ROTATION_PRESENT);
+	if (!d->writable)
 		return 0;
-	d->key.rec.pepper = peppers_version(d->peppers, 0);
-	if (store_key_rehash(d->store, d->key.digest, d->key.newest, &d->key.rec, e) != 0)
+	if (found_tell_previous(&d->key, d->store, addr, t->wall_us, wrote, e) != 0)
 		return -1;
-	*wrote = 1;
-	return 0;
+	return found_renew(&d->key, d->store, d->peppers, wrote, e);
 }
 
 /* ---- exposed keys ---- */
 
 /*
  * The key that was found was seen where it must not be: mark it, and do what on_exposure says.  On
- * a full disk the mark waits, but what takes rights away is done, as for an admin.
+ * a full disk the mark waits, but what takes rights away is done, as for an admin.  A secret that
+ * has ended tells nothing of the key: whoever has it must not be able to have the key revoked.
  */
 static int
 mark_exposed(struct decide *d, uint8_t ways, const struct wire_check *c,
@@ -450,6 +414,8 @@ mark_exposed(struct decide *d, uint8_t ways, const struct wire_check *c,
 {
 	struct keyrec *rec = &d->key.rec;
 
+	if (d->key.secret == ROTATION_REPLACED)
+		return 0;
 	d->exposure = (struct exposure){.ways = ways,
 	    .has_addr = c->has_addr,
 	    .addr = c->addr,
@@ -463,7 +429,7 @@ mark_exposed(struct decide *d, uint8_t ways, const struct wire_check *c,
 	}
 	if (!d->writable && !d->exposure.acted)
 		return 0;
-	if (exposure_store(&d->exposure, d->store, d->key.digest, rec, e) != 0)
+	if (exposure_store(&d->exposure, d->store, d->key.match.home, rec, e) != 0)
 		return -1;
 	*wrote = 1;
 	return 0;
@@ -494,7 +460,7 @@ look_up(struct decide *d, const struct wire_check *c, struct decide_watch *x, st
 	int rc;
 
 	if (x != NULL && x->id != NULL) {
-		rc = find_id(d, span_of(x->id), e);
+		rc = found_by_id(&d->key, d->store, span_of(x->id), e);
 	} else {
 		if (x != NULL && !token_has_form(c->credential, prefix)) {
 			tell(x, "form", 0, "this is not of the form of a key of this gate");
@@ -507,7 +473,7 @@ look_up(struct decide *d, const struct wire_check *c, struct decide_watch *x, st
 			return 0;
 		}
 		tell(x, "checksum", 1, NULL);
-		rc = find_key(d, c->credential, e);
+		rc = found_by_credential(&d->key, d->store, d->peppers, c->credential, e);
 	}
 	if (rc >= 0)
 		tell(x, "lookup", rc, rc == 1 ? d->key.rec.id : "no such key is known here");
@@ -529,12 +495,16 @@ decide(struct decide *d, const struct wire_check *c, const struct decide_times *
 	}
 	if ((rc = look_up(d, c, x, e)) < 0)
 		return -1;
-	if (rc == 0 || c->exposed != 0) {
+	if (rc == 0) {
 		a->verdict = VERDICT_KEY_INVALID;
-		return rc == 0 ? 0 : mark_exposed(d, c->exposed, c, t, wrote, x, e);
+		return 0;
 	}
-	if (find_plan(d, e) != 0)
+	if (find_plan(d, t->wall_us, e) != 0)
 		return -1;
+	if (c->exposed != 0) {
+		a->verdict = VERDICT_KEY_INVALID;
+		return mark_exposed(d, c->exposed, c, t, wrote, x, e);
+	}
 	if (x != NULL)
 		identify(d, a);
 	facts_of(d, c, t, &q);
@@ -545,9 +515,11 @@ decide(struct decide *d, const struct wire_check *c, const struct decide_times *
 		return -1;
 	if (v != VERDICT_OK) {
 		a->verdict = v;
+		/* Told apart from a key that has expired itself. */
+		a->rotate_by_us = rules_secret_refused(v, &d->key.rec, &q) ? q.rotate_by_us : 0;
 		return 0;
 	}
-	if (x == NULL && renew_digest(d, wrote, e) != 0)
+	if (x == NULL && note_use(d, c, t, wrote, e) != 0)
 		return -1;
 	admit(d, a);
 	return 0;
@@ -562,7 +534,7 @@ answer(struct decide *d, const struct wire_check *c, const struct decide_times *
 	*a = (struct wire_answer){.seq = c->seq, .verdict = VERDICT_UNAVAILABLE};
 	*wrote = 0;
 	rc = decide(d, c, t, a, wrote, x, e);
-	forget_key(d);
+	found_forget(&d->key);
 	if (rc != 0) {
 		*a = (struct wire_answer){.seq = c->seq, .verdict = VERDICT_UNAVAILABLE};
 		return -1;
@@ -603,4 +575,16 @@ decide_usage(struct decide *d, const struct keyrec *rec, const struct decide_tim
 	out->plan = *plan;
 	memcpy(out->at, d->look.at, plan->nlimits * sizeof(out->at[0]));
 	return 1;
+}
+
+int
+decide_plan(struct decide *d, const struct keyrec *rec, const struct plan **plan, struct err *e)
+{
+	return limits_plan(d->plans, d->store, plan_name(d, rec), plan, e);
+}
+
+struct uses *
+decide_uses(struct decide *d)
+{
+	return d->uses;
 }

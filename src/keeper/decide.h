@@ -79,6 +79,15 @@ struct decide_watch {
 int decide_explain(struct decide *, const struct wire_check *, const struct decide_times *,
     struct wire_answer *, struct decide_watch *, struct err *) __attribute__((warn_unused_result));
 
+/* The plan of a key: 1 and *plan, valid until the next call of anything here; 0 when it is missing;
+ * -1. */
+int decide_plan(struct decide *, const struct keyrec *, const struct plan **plan, struct err *)
+    __attribute__((warn_unused_result));
+
+/* When keys were last used: marked by decide_check, written by the keeper's loop. */
+struct uses;
+struct uses *decide_uses(struct decide *);
+
 /* How much of each of its limits a key has used, dry-run ones too: 1; 0 when its plan is missing;
  * -1. */
 struct decide_usage {

@@ -44,10 +44,10 @@
 #include "keeper/peer.h"
 #include "keeper/peppers.h"
 #include "keeper/reload.h"
-#include "keeper/reports.h"
 #include "keeper/round.h"
 #include "keeper/steady.h"
 #include "keeper/sweep.h"
+#include "keeper/uses.h"
 #include "store/store.h"
 #include "wire/wire.h"
 
@@ -88,7 +88,6 @@ struct keeper {
 	struct epoll_event events[EVENTS_MAX];
 
 	struct sweep sweep;
-	struct reports reports;
 	uint8_t reply[WIRE_MESSAGE_MAX], message[WIRE_MESSAGE_MAX];
 };
 
@@ -341,8 +340,7 @@ on_timer(struct keeper *k)
 	set_deaf(k, 0);
 	drop_stuck(k, mono_us);
 	sweep_tick(&k->sweep, mono_us);
-	if (reports_tick(&k->reports, k->store, 0))
-		housekeeper_committed(k->housekeeper);
+	uses_tick(decide_uses(k->decide), mono_us);
 	if (idle_us > 0 && k->npeers == 0 && mono_us - k->last_peer_us >= idle_us) {
 		log_event(LOG_LVL_INFO, "keeper_idle", NULL);
 		k->stop = 1;
@@ -425,17 +423,33 @@ settle_peers(struct keeper *k)
 	}
 }
 
+/* What can wait, a slice of one kind: logs that are idle, or when keys were used. */
+static void
+tidy(struct keeper *k)
+{
+	struct uses *uses = decide_uses(k->decide);
+	int wrote = 0;
+
+	if (uses_busy(uses))
+		wrote = uses_slice(uses, k->store, clock_mono_us(), k->ops.low_space);
+	else if (k->sweep.active)
+		wrote = sweep_slice(&k->sweep, k->store, &k->steady, (*k->config)->log_retention_us,
+		    k->ops.low_space);
+	if (wrote)
+		housekeeper_committed(k->housekeeper);
+}
+
 static int
 turn(struct keeper *k, struct err *e)
 {
-	int timeout_ms = k->waiting != NULL ? 0 : k->sweep.active ? 1 : -1;
+	int idle_ms = k->sweep.active || uses_busy(decide_uses(k->decide)) ? 1 : -1;
+	int timeout_ms = k->waiting != NULL ? 0 : idle_ms;
 	int n = epoll_wait(k->epoll_fd, k->events, EVENTS_MAX, timeout_ms), wrote = 0;
 
 	if (n < 0 && errno != EINTR)
 		return err_sys(e, "epoll_wait");
 	k->ops.low_space = housekeeper_low_space(k->housekeeper);
 	decide_set_writable(k->decide, !k->ops.low_space);
-	k->reports.hold = k->ops.low_space;
 	for (int i = 0; i < n; i++) {
 		if (dispatch(k, &k->events[i]))
 			k->events[i].data.ptr = NULL;
@@ -450,9 +464,7 @@ turn(struct keeper *k, struct err *e)
 	round_answer(k->round, clock_mono_us());
 	run_requests(k);
 	settle_peers(k);
-	if (k->sweep.active && sweep_slice(&k->sweep, k->store, &k->steady,
-				   (*k->config)->log_retention_us, k->ops.low_space))
-		housekeeper_committed(k->housekeeper);
+	tidy(k);
 	/* Whoever met the damage: a request, the sweep or the housekeeping thread. */
 	return store_alive(k->store, e);
 }
@@ -467,7 +479,9 @@ finish(struct keeper *k, struct err *e)
 	unlink(k->path);
 	while (k->waiting != NULL)
 		run_requests(k);
-	(void)reports_tick(&k->reports, k->store, 1);
+	/* On a full disk they are lost, and nothing else. */
+	if (uses_flush(decide_uses(k->decide), k->store, e) != 0)
+		log_event(LOG_LVL_ERROR, "uses_failed", "error", e->msg, NULL);
 	housekeeper_stop(&k->housekeeper);
 	if (store_flush(k->store, e) != 0)
 		return -1;
@@ -566,11 +580,8 @@ start(struct keeper *k, struct err *e)
 	if (open_store(k, e) != 0 || open_signals(k, e) != 0 || open_socket(k, e) != 0 ||
 	    open_descriptors(k, e) != 0)
 		return -1;
-	with = (struct round_with){.store = k->store,
-	    .decide = k->decide,
-	    .steady = &k->steady,
-	    .last = &k->last,
-	    .reports = &k->reports};
+	with = (struct round_with){
+	    .store = k->store, .decide = k->decide, .steady = &k->steady, .last = &k->last};
 	if ((k->round = round_new(&with, e)) == NULL)
 		return -1;
 	k->ops = (struct ops){.store = k->store,

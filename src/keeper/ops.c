@@ -31,32 +31,30 @@
 	    "not_before", "meta", "methods", "browsers",
 
 static const struct ops_op table[] = {
-    {"ping", OPS_UNPEPPERED, ops_misc_ping, MEMBERS()},
+    {"ping", 0, ops_misc_ping, MEMBERS()},
     {"key.create", OPS_WRITES, ops_key_create, MEMBERS("env", KEY_MEMBERS)},
-    {"key.list", 0, ops_look_list,
-	MEMBERS("owner", "member", "plan", "state", "env", "expiring", "never_expires", "exposed",
-	    "pepper", "after", "max", )},
+    {"key.list", 0, ops_look_list, MEMBERS(OPS_FILTER "max", )},
     {"key.show", 0, ops_look_show, MEMBERS("id", )},
     {"key.set", OPS_WRITES, ops_key_set, MEMBERS("id", "clear_exposed", KEY_MEMBERS)},
     {"key.disable", OPS_WRITES | OPS_URGENT, ops_key_disable, MEMBERS("id", )},
     {"key.enable", OPS_WRITES, ops_key_enable, MEMBERS("id", )},
+    {"key.rotate", OPS_WRITES, ops_life_rotate, MEMBERS("id", "grace", )},
+    {"key.disable_unused", OPS_WRITES, ops_sweep_disable, MEMBERS(OPS_FILTER "dry_run", )},
+    {"key.purge", OPS_WRITES, ops_sweep_purge, MEMBERS("older_than", "dry_run", "after", )},
     {"key.revoke", OPS_WRITES | OPS_URGENT, ops_key_revoke, MEMBERS("id", "reason", )},
     {"key.check", 0, ops_look_check,
 	MEMBERS(
 	    "key", "id", "uri", "method", "ip", "scopes", "cost", "referrer", "app", "browser", )},
     {"plan.set", OPS_WRITES, ops_plan_set,
-	MEMBERS("name", "per", "dry_run", "limits", "rename", "scopes", )},
+	MEMBERS(
+	    "name", "per", "dry_run", "limits", "rename", "scopes", "max_age", "max_age_deny", )},
     {"plan.list", 0, ops_plan_list, MEMBERS("after", )},
     {"plan.show", 0, ops_plan_show, MEMBERS("name", )},
     {"plan.remove", OPS_WRITES, ops_plan_remove, MEMBERS("name", )},
-    {"pepper.list", OPS_UNPEPPERED, ops_pepper_list, MEMBERS()},
-    {"pepper.reload", OPS_WRITES, ops_pepper_reload, MEMBERS()},
-    {"pepper.retire", OPS_WRITES | OPS_UNPEPPERED, ops_pepper_retire,
-	MEMBERS("version", "force", )},
+    {"pepper.list", 0, ops_misc_pepper_list, MEMBERS()},
+    {"pepper.reload", OPS_WRITES, ops_misc_pepper_reload, MEMBERS()},
     {"audit.list", 0, ops_misc_audit_list, MEMBERS("key", "since", "after", "max", )},
-    {"db.stat", 0, ops_db_stat, MEMBERS()},
-    {"db.hold", 0, ops_db_hold, MEMBERS("seconds", )},
-    {"db.compact", 0, ops_db_compact, MEMBERS("next", )},
+    {"db.stat", 0, ops_misc_db_stat, MEMBERS()},
 };
 
 static const struct ops_op *
@@ -235,10 +233,6 @@ run(struct ops_call *c, struct err *e)
 	if (json_only(c->request, c->op->members, e) != 0) {
 		e->code = ERR_USAGE;
 		return err_wrap(e, "%s", c->op->name);
-	}
-	if (c->ops->unpeppered != NULL && (c->op->flags & OPS_UNPEPPERED) == 0) {
-		*e = *c->ops->unpeppered;
-		return -1;
 	}
 	if (c->ops->times(c->ops->cookie, &c->now) != 0)
 		return err_set(e, ERR_SYSTEM, "cannot tell the time");

@@ -21,8 +21,7 @@ struct ops_op {
 };
 
 #define OPS_WRITES 1
-#define OPS_URGENT 2	 /* a write that is done although space is low: it takes rights away */
-#define OPS_UNPEPPERED 4 /* is done although the peppers are not those of the store */
+#define OPS_URGENT 2 /* a write that is done although space is low: it takes rights away */
 
 /* One request on its way. */
 struct ops_call {
@@ -73,7 +72,51 @@ size_t ops_record_bytes(const struct keyrec *);
 int ops_record_apply(struct ops_call *, struct ops_draft *, struct err *)
     __attribute__((warn_unused_result));
 
+/* ops_filter.c: which keys an operation on many of them is about. */
+
+struct ops_filter {
+	struct ops_call *call;
+	const char *member, *plan, *state, *owner; /* NULL: any */
+	int env, never_expires, exposed, due;	   /* -1: any */
+	int64_t expiring_us, unused_us;		   /* -1: any */
+	const char *after;			   /* begin behind this id */
+};
+/* Members of a request that it reads. */
+#define OPS_FILTER                                                                                 \
+	"owner", "member", "plan", "state", "env", "expiring", "never_expires", "exposed", "due",  \
+	    "unused", "after",
+int ops_filter_read(struct ops_filter *, struct ops_call *, struct err *)
+    __attribute__((warn_unused_result));
+/* Does the key fit all of it?  1, 0, -1. */
+int ops_filter_match(const struct ops_filter *, const struct keyrec *, struct err *)
+    __attribute__((warn_unused_result));
+/* Through all keys that may fit, from the filter's place on; returns as ${fn} did last. */
+int ops_filter_walk(const struct ops_filter *, store_key_fn *, void *, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ops_life.c: what changes of a key without anybody changing it. */
+
+/* When it was last used and how old its secret is, into ${o}, which shows its record.  0 or -1. */
+int ops_life_json(struct ops_call *, const struct keyrec *, cJSON *o, struct err *)
+    __attribute__((warn_unused_result));
+/* When it was last used; 0: never. */
+int ops_life_used(struct ops_call *, const struct keyrec *, struct store_use *, struct err *)
+    __attribute__((warn_unused_result));
+int ops_life_rotate(struct ops_call *, struct err *);
+
+/* ops_sweep.c: operations on many keys, a page at a time */
+int ops_sweep_disable(struct ops_call *, struct err *);
+int ops_sweep_purge(struct ops_call *, struct err *);
+
 /* ops_key.c */
+struct ops_draft *ops_draft_new(struct err *);
+void ops_draft_free(struct ops_draft *);
+/*
+ * A fresh secret for the key of the draft: ${key} (the caller wipes it), its visible start, digest
+ * and pepper.
+ */
+int ops_key_secret(const struct ops_call *, struct ops_draft *, char key[TOKEN_MAX + 1],
+    char start[TOKEN_START_MAX + 1], struct err *) __attribute__((warn_unused_result));
 int ops_key_create(struct ops_call *, struct err *);
 int ops_key_set(struct ops_call *, struct err *);
 int ops_key_disable(struct ops_call *, struct err *);
@@ -94,18 +137,11 @@ int ops_plan_list(struct ops_call *, struct err *);
 int ops_plan_show(struct ops_call *, struct err *);
 int ops_plan_remove(struct ops_call *, struct err *);
 
-/* ops_pepper.c */
-int ops_pepper_list(struct ops_call *, struct err *);
-int ops_pepper_reload(struct ops_call *, struct err *);
-int ops_pepper_retire(struct ops_call *, struct err *);
-
 /* ops_misc.c */
 int ops_misc_ping(struct ops_call *, struct err *);
+int ops_misc_pepper_list(struct ops_call *, struct err *);
+int ops_misc_pepper_reload(struct ops_call *, struct err *);
 int ops_misc_audit_list(struct ops_call *, struct err *);
-
-/* ops_db.c */
-int ops_db_stat(struct ops_call *, struct err *);
-int ops_db_hold(struct ops_call *, struct err *);
-int ops_db_compact(struct ops_call *, struct err *);
+int ops_misc_db_stat(struct ops_call *, struct err *);
 
 #endif /* !KEEPER_OPS_CALL_H_ */

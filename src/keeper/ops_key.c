@@ -15,8 +15,8 @@
 
 #include "base/secret.h"
 
-static struct ops_draft *
-draft_new(struct err *e)
+struct ops_draft *
+ops_draft_new(struct err *e)
 {
 	struct ops_draft *d = calloc(1, sizeof(*d));
 
@@ -25,8 +25,8 @@ draft_new(struct err *e)
 	return d;
 }
 
-static void
-draft_free(struct ops_draft *d)
+void
+ops_draft_free(struct ops_draft *d)
 {
 	if (d != NULL)
 		secret_wipe(d->digest, sizeof(d->digest));
@@ -47,9 +47,8 @@ choose_env(const struct ops_call *c, struct keyrec *rec, struct err *e)
 	return 0;
 }
 
-/* A fresh key (the caller wipes it), its visible start, its id and its digest. */
-static int
-make_key(const struct ops_call *c, struct ops_draft *d, char key[TOKEN_MAX + 1],
+int
+ops_key_secret(const struct ops_call *c, struct ops_draft *d, char key[TOKEN_MAX + 1],
     char start[TOKEN_START_MAX + 1], struct err *e)
 {
 	struct peppers *p = *c->ops->peppers;
@@ -57,11 +56,12 @@ make_key(const struct ops_call *c, struct ops_draft *d, char key[TOKEN_MAX + 1],
 	if (p == NULL || peppers_count(p) == 0)
 		return err_set(
 		    e, ERR_UNAVAILABLE, "there is no pepper yet; run: apikey pepper add");
-	if (token_generate(c->ops->config->key_prefix, d->rec.env, key, e) != 0 ||
-	    token_id_generate(d->rec.id, e) != 0)
+	if (token_generate(c->ops->config->key_prefix, d->rec.env, key, e) != 0)
 		return -1;
 	token_start(span_of(key), start);
 	d->rec.start = span_of(start);
+	d->rec.digest_of = KEYREC_OF_KEY;
+	d->rec.secret_us = c->now.wall_us;
 	d->rec.pepper = peppers_version(p, 0);
 	if (peppers_digest(p, 0, span_of(key), d->digest) != 0)
 		return err_set(e, ERR_SYSTEM, "cannot make the digest of the key");
@@ -75,17 +75,19 @@ ops_key_create(struct ops_call *c, struct err *e)
 	struct ops_draft *d;
 	int rc = -1;
 
-	if (ops_need(c, "owner", e) == NULL || (d = draft_new(e)) == NULL)
+	if (ops_need(c, "owner", e) == NULL || (d = ops_draft_new(e)) == NULL)
 		return -1;
 	d->rec.state = KEYREC_ACTIVE;
 	d->rec.created_us = d->rec.changed_us = c->now.wall_us;
-	if (choose_env(c, &d->rec, e) != 0 || make_key(c, d, key, start, e) != 0 ||
-	    ops_record_apply(c, d, e) < 0)
+	if (choose_env(c, &d->rec, e) != 0 || token_id_generate(d->rec.id, e) != 0 ||
+	    ops_key_secret(c, d, key, start, e) != 0 || ops_record_apply(c, d, e) < 0)
 		goto out;
 	if (store_key_insert(c->ops->store, d->digest, &d->rec, e) != 0 ||
 	    ops_audit(c, d->rec.id, NULL, e) != 0)
 		goto out;
 	ops_record_json(&d->rec, c->now.wall_us, c->result);
+	if (ops_life_json(c, &d->rec, c->result, e) != 0)
+		goto out;
 	if (cJSON_AddStringToObject(c->result, "key", key) == NULL) {
 		err_set(e, ERR_SYSTEM, "out of memory");
 		goto out;
@@ -93,14 +95,14 @@ ops_key_create(struct ops_call *c, struct err *e)
 	rc = 0;
 out:
 	secret_wipe(key, sizeof(key));
-	draft_free(d);
+	ops_draft_free(d);
 	return rc;
 }
 
 int
 ops_key_set(struct ops_call *c, struct err *e)
 {
-	struct ops_draft *d = draft_new(e);
+	struct ops_draft *d = ops_draft_new(e);
 	int given, rc = -1;
 
 	if (d == NULL || ops_look_up(c, d, e) != 0)
@@ -121,9 +123,9 @@ ops_key_set(struct ops_call *c, struct err *e)
 	    ops_audit(c, d->rec.id, NULL, e) != 0)
 		goto out;
 	ops_record_json(&d->rec, c->now.wall_us, c->result);
-	rc = 0;
+	rc = ops_life_json(c, &d->rec, c->result, e);
 out:
-	draft_free(d);
+	ops_draft_free(d);
 	return rc;
 }
 
@@ -143,7 +145,7 @@ revoke(const struct ops_call *c, struct keyrec *rec, struct err *e)
 static int
 change_state(struct ops_call *c, enum keyrec_state state, struct err *e)
 {
-	struct ops_draft *d = draft_new(e);
+	struct ops_draft *d = ops_draft_new(e);
 	int rc = -1;
 
 	if (d == NULL || ops_look_up(c, d, e) != 0)
@@ -168,9 +170,9 @@ change_state(struct ops_call *c, enum keyrec_state state, struct err *e)
 			goto out;
 	}
 	ops_record_json(&d->rec, c->now.wall_us, c->result);
-	rc = 0;
+	rc = ops_life_json(c, &d->rec, c->result, e);
 out:
-	draft_free(d);
+	ops_draft_free(d);
 	return rc;
 }
 

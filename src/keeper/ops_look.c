@@ -14,7 +14,6 @@
 
 #include "keeper/ops_call.h"
 
-#include "base/clock.h"
 #include "base/secret.h"
 
 int
@@ -42,41 +41,22 @@ ops_look_up(struct ops_call *c, struct ops_draft *d, struct err *e)
 /* ---- list ---- */
 
 struct listing {
-	struct ops_call *call;
+	struct ops_filter filter;
 	cJSON *keys;
-	const char *member, *plan, *state, *owner;
-	int env, never_expires, exposed; /* -1: any */
-	int64_t expiring_us;		 /* 0: any */
-	uint32_t pepper;		 /* 0: any */
 	size_t looked_at, found, max, bytes;
 	char last[TOKEN_ID_LEN + 1];
 };
 
 static int
-matches(const struct listing *l, const struct keyrec *rec)
+add_key(struct listing *l, const struct keyrec *rec, struct err *e)
 {
-	int64_t now_us = l->call->now.wall_us;
+	cJSON *o = cJSON_CreateObject();
 
-	if (l->owner != NULL && !span_is(rec->owner, l->owner))
-		return 0;
-	if (l->member != NULL && !span_is(rec->member, l->member))
-		return 0;
-	if (l->plan != NULL && !span_is(rec->plan, l->plan))
-		return 0;
-	if (l->state != NULL && strcmp(keyrec_state_at(rec, now_us), l->state) != 0)
-		return 0;
-	if (l->env >= 0 && (int)rec->env != l->env)
-		return 0;
-	if (l->never_expires >= 0 && (rec->expires_us == 0) != l->never_expires)
-		return 0;
-	if (l->exposed >= 0 && (rec->exposed_us != 0) != l->exposed)
-		return 0;
-	if (l->pepper != 0 && rec->pepper != l->pepper)
-		return 0;
-	if (l->expiring_us != 0 &&
-	    (rec->expires_us <= now_us || rec->expires_us - now_us > l->expiring_us))
-		return 0;
-	return 1;
+	if (o == NULL)
+		return err_set(e, ERR_SYSTEM, "out of memory");
+	cJSON_AddItemToArray(l->keys, o);
+	ops_record_json(rec, l->filter.call->now.wall_us, o);
+	return ops_life_json(l->filter.call, rec, o, e);
 }
 
 static int
@@ -84,20 +64,20 @@ list_one(
     void *cookie, const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec *rec, struct err *e)
 {
 	struct listing *l = cookie;
-	size_t bytes;
-	cJSON *o;
+	int fits;
 
 	(void)digest;
 	if (l->looked_at == OPS_PAGE_MAX || l->found == l->max)
 		return 1;
-	if (matches(l, rec)) {
-		bytes = ops_record_bytes(rec);
+	if ((fits = ops_filter_match(&l->filter, rec, e)) < 0)
+		return -1;
+	if (fits) {
+		size_t bytes = ops_record_bytes(rec);
+
 		if (l->found > 0 && l->bytes + bytes > OPS_REPLY_BYTES)
 			return 1;
-		if ((o = cJSON_CreateObject()) == NULL)
-			return err_set(e, ERR_SYSTEM, "out of memory");
-		ops_record_json(rec, l->call->now.wall_us, o);
-		cJSON_AddItemToArray(l->keys, o);
+		if (add_key(l, rec, e) != 0)
+			return -1;
 		l->bytes += bytes;
 		l->found++;
 	}
@@ -106,69 +86,22 @@ list_one(
 	return 0;
 }
 
-static int
-choice(const cJSON *request, const char *name, const char *const *names, int *out, struct err *e)
-{
-	const char *s = json_str(request, name, e);
-
-	*out = -1;
-	if (s == NULL)
-		return e->code == ERR_NONE ? 0 : -1;
-	for (int i = 0; names[i] != NULL; i++) {
-		if (strcmp(s, names[i]) == 0) {
-			*out = i;
-			return 0;
-		}
-	}
-	return err_set(e, ERR_INPUT, "\"%s\" has none of its possible values", name);
-}
-
-static int
-read_filters(struct listing *l, const char **after, struct err *e)
-{
-	static const char *const states[] = {
-	    "active", "disabled", "revoked", "expired", "pending", NULL};
-	static const char *const envs[] = {"live", "test", NULL};
-	const cJSON *q = l->call->request;
-	int state;
-
-	l->owner = json_str(q, "owner", e);
-	l->member = json_str(q, "member", e);
-	l->plan = json_str(q, "plan", e);
-	l->never_expires = json_bool(q, "never_expires", -1, e);
-	l->exposed = json_bool(q, "exposed", -1, e);
-	l->expiring_us =
-	    json_int(q, "expiring", 0, 1, INT64_C(100) * 366 * 86400, e) * CLOCK_SECOND;
-	l->pepper = (uint32_t)json_int(q, "pepper", 0, 1, UINT32_MAX, e);
-	l->max = (size_t)json_int(q, "max", OPS_PAGE_MAX, 1, OPS_PAGE_MAX, e);
-	*after = json_str(q, "after", e);
-	if (e->code != ERR_NONE || choice(q, "state", states, &state, e) != 0 ||
-	    choice(q, "env", envs, &l->env, e) != 0)
-		return -1;
-	l->state = state >= 0 ? states[state] : NULL;
-	if (*after != NULL && (*after)[0] != '\0' && !token_id_ok(span_of(*after)))
-		return err_set(e, ERR_INPUT, "\"after\" must be the id of a key");
-	return 0;
-}
-
 int
 ops_look_list(struct ops_call *c, struct err *e)
 {
-	struct listing l = {.call = c};
-	const char *after;
+	struct listing l = {.looked_at = 0};
 	int rc;
 
-	if (read_filters(&l, &after, e) != 0)
+	if (ops_filter_read(&l.filter, c, e) != 0)
+		return -1;
+	l.max = (size_t)json_int(c->request, "max", OPS_PAGE_MAX, 1, OPS_PAGE_MAX, e);
+	if (e->code != ERR_NONE)
 		return -1;
 	if ((l.keys = cJSON_AddArrayToObject(c->result, "keys")) == NULL)
 		return err_set(e, ERR_SYSTEM, "out of memory");
-	if (l.owner != NULL)
-		rc = store_owner_walk(
-		    c->ops->store, span_of(l.owner), span_of(after), list_one, &l, e);
-	else
-		rc = store_keys_walk(c->ops->store, span_of(after), list_one, &l, e);
-	if (rc < 0)
+	if ((rc = ops_filter_walk(&l.filter, list_one, &l, e)) < 0)
 		return -1;
+	cJSON_AddNumberToObject(c->result, "looked_at", (double)l.looked_at);
 	if (rc == 1)
 		cJSON_AddStringToObject(c->result, "next", l.last);
 	else
@@ -229,7 +162,7 @@ ops_look_show(struct ops_call *c, struct err *e)
 	ops_record_json(&d->rec, c->now.wall_us, c->result);
 	add_held(c->result, &d->rec, &usage.plan);
 	add_usage(c->result, &usage);
-	rc = 0;
+	rc = ops_life_json(c, &d->rec, c->result, e);
 out:
 	secret_wipe(d->digest, sizeof(d->digest));
 	free(d);

@@ -18,6 +18,23 @@
 
 #define PLAN_JSON_BYTES 6144 /* more than any plan takes */
 
+static void
+add_age(const struct plan *p, cJSON *o)
+{
+	char text[32];
+
+	if (p->max_age_us == 0) {
+		cJSON_AddNullToObject(o, "max_age");
+		cJSON_AddNullToObject(o, "max_age_seconds");
+	} else {
+		clock_duration_format(p->max_age_us, text, sizeof(text));
+		cJSON_AddStringToObject(o, "max_age", text);
+		cJSON_AddNumberToObject(
+		    o, "max_age_seconds", (double)(p->max_age_us / CLOCK_SECOND));
+	}
+	cJSON_AddBoolToObject(o, "max_age_deny", p->max_age_deny);
+}
+
 /* A plan, stored or built in, as JSON into ${o}: 0 or -1. */
 static int
 plan_json(struct ops_call *c, const struct plan *p, int builtin, cJSON *o, struct err *e)
@@ -43,6 +60,7 @@ plan_json(struct ops_call *c, const struct plan *p, int builtin, cJSON *o, struc
 	scopes = cJSON_AddArrayToObject(o, "scopes");
 	for (size_t i = 0; i < p->nscopes; i++)
 		cJSON_AddItemToArray(scopes, cJSON_CreateString(p->scopes[i]));
+	add_age(p, o);
 	cJSON_AddBoolToObject(o, "builtin", builtin);
 	json_add_time(o, "created", p->created_us);
 	json_add_time(o, "changed", p->changed_us);
@@ -128,6 +146,20 @@ read_scopes(const struct ops_call *c, struct plan *p, struct err *e)
 	return 0;
 }
 
+/* How old its keys' secrets may become, in seconds; none: any age. */
+static int
+read_age(const struct ops_call *c, struct plan *p, struct err *e)
+{
+	p->max_age_us =
+	    json_int(c->request, "max_age", 0, 1, PLAN_AGE_MAX_US / CLOCK_SECOND, e) * CLOCK_SECOND;
+	p->max_age_deny = json_bool(c->request, "max_age_deny", 0, e);
+	if (e->code != ERR_NONE)
+		return -1;
+	if (p->max_age_deny && p->max_age_us == 0)
+		return err_set(e, ERR_INPUT, "\"max_age_deny\" needs \"max_age\"");
+	return 0;
+}
+
 static int
 read_plan(struct ops_call *c, struct plan *p, struct err *e)
 {
@@ -151,7 +183,9 @@ read_plan(struct ops_call *c, struct plan *p, struct err *e)
 			return -1;
 		p->limits[p->nlimits++].dry_run = dry_run;
 	}
-	return read_scopes(c, p, e) != 0 ? -1 : plan_check(p, e);
+	if (read_scopes(c, p, e) != 0 || read_age(c, p, e) != 0)
+		return -1;
+	return plan_check(p, e);
 }
 
 /* ---- the logs of the limits ---- */

@@ -122,7 +122,8 @@ ops_record_bytes(const struct keyrec *rec)
 	/* Texts are printable: at worst every byte gets a backslash.  Fixed members and names are
 	 * below 900 bytes. */
 	size_t text = rec->owner.len + rec->member.len + rec->name.len + rec->plan.len +
-		      rec->reason.len + rec->meta.len + rec->exposed_addr.len + rec->start.len;
+		      rec->reason.len + rec->meta.len + rec->exposed_addr.len + rec->start.len +
+		      rec->previous_start.len;
 
 	return 900 + 2 * text + rec->nnets * 48 + list_bytes(rec->scopes, rec->nscopes) +
 	       list_bytes(rec->referrers, rec->nreferrers) + list_bytes(rec->apps, rec->napps) +

@@ -448,19 +448,22 @@ check_explains_each_step(void **state)
 	explains(f, bad.key, "", "key_invalid", "form,checksum!");
 	assert_int_equal(token_generate("ak", TOKEN_LIVE, bad.key, &f->e), 0);
 	explains(f, bad.key, "", "key_invalid", "form,checksum,lookup!");
-	explains(
-	    f, k.key, ",\"ip\":\"192.0.2.1\"", "ip_denied", "form,checksum,lookup,state,address!");
+	explains(f, k.key, ",\"ip\":\"192.0.2.1\"", "ip_denied",
+	    "form,checksum,lookup,state,secret,address!");
 	explains(f, k.key, ",\"ip\":\"10.1.1.1\",\"scopes\":\"b\"", "scope_insufficient",
-	    "form,checksum,lookup,state,address,referrer,application,method,browser,scopes!");
+	    "form,checksum,lookup,state,secret,address,referrer,application,method,browser,"
+	    "scopes!");
 	/* Counts nothing, however often. */
 	for (int i = 0; i < 3; i++)
 		explains(f, k.key,
 		    ",\"ip\":\"10.1.1.1\",\"scopes\":[\"a\"],\"uri\":\"/x\",\"method\":\"GET\"",
 		    "ok",
-		    "form,checksum,lookup,state,address,referrer,application,method,browser,scopes,"
+		    "form,checksum,lookup,state,secret,address,referrer,application,method,browser,"
+		    "scopes,"
 		    "limit minute");
 	explains(f, k.key, ",\"ip\":\"10.1.1.1\",\"cost\":2", "rate_limited",
-	    "form,checksum,lookup,state,address,referrer,application,method,browser,scopes,limit "
+	    "form,checksum,lookup,state,secret,address,referrer,application,method,browser,scopes,"
+	    "limit "
 	    "minute!");
 	assert_true(snprintf(request, sizeof(request),
 			"{\"op\":\"key.check\",\"key\":\"%s\",\"ip\":\"10.1.1.1\"}", k.key) > 0);
@@ -476,13 +479,15 @@ check_explains_each_step(void **state)
 	/* Low space and a plan that is gone deny in the explanation as in the decision. */
 	decide_set_writable(f->decide, 0);
 	explains(f, k.key, ",\"ip\":\"10.1.1.1\"", "unavailable",
-	    "form,checksum,lookup,state,address,referrer,application,method,browser,scopes,limit "
+	    "form,checksum,lookup,state,secret,address,referrer,application,method,browser,scopes,"
+	    "limit "
 	    "minute,space!");
 	decide_set_writable(f->decide, 1);
 	k = kf_key(f, ",\"plan\":\"gold\"");
 	kf_drop_gold(f);
 	explains(f, k.key, "", "unavailable",
-	    "form,checksum,lookup,state,address,referrer,application,method,browser,scopes,plan!");
+	    "form,checksum,lookup,state,secret,address,referrer,application,method,browser,scopes,"
+	    "plan!");
 	assert_int_equal(f->changed, 0);
 }
 
@@ -570,7 +575,8 @@ the_built_in_plan_is_shown(void **state)
 	r = kf_do(f, "{\"op\":\"plan.show\",\"name\":\"default\"}");
 	assert_true(cJSON_PrintPreallocated(r, f->reply, sizeof(f->reply), 0));
 	assert_string_equal(f->reply,
-	    "{\"name\":\"default\",\"per\":\"key\",\"limits\":[],\"scopes\":[],\"builtin\":true,"
+	    "{\"name\":\"default\",\"per\":\"key\",\"limits\":[],\"scopes\":[],\"max_age\":"
+	    "null,\"max_age_seconds\":null,\"max_age_deny\":false,\"builtin\":true,"
 	    "\"created\":null,\"changed\":null,\"keys\":1}");
 	cJSON_Delete(r);
 	kf_fails(f, "{\"op\":\"plan.remove\",\"name\":\"default\"}", "conflict", "is built in");

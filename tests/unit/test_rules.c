@@ -66,6 +66,7 @@ scene_init(struct scene *s)
 	s->key.scopes[1] = span_of("users:*");
 
 	s->request.now_us = NOW;
+	s->request.secret = ROTATION_GOOD;
 	s->request.method = span_of("POST");
 	s->request.browsers = KEYREC_BROWSERS_OFF;
 	s->request.has_addr = 1;
@@ -85,7 +86,7 @@ assert_verdict(struct scene *s, enum verdict want, const char *trace)
 	assert_int_equal(rules_check(&s->key, &s->request, NULL, NULL), want);
 }
 
-#define BEFORE_METHOD "state=1 address=1 referrer=1 application=1 "
+#define BEFORE_METHOD "state=1 secret=1 address=1 referrer=1 application=1 "
 #define BEFORE_SCOPES BEFORE_METHOD "method=1 browser=1 "
 #define ALL_PASSED BEFORE_SCOPES "scopes=1 "
 
@@ -100,7 +101,31 @@ all_steps_pass(void **unused)
 	/* Nothing restricted, nothing needed, nothing known of the request. */
 	memset(&s, 0, sizeof(s));
 	s.request.now_us = NOW;
+	s.request.secret = ROTATION_GOOD;
 	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
+}
+
+/* A refusal for the secret alone is told apart from that of a key that has expired itself. */
+static void
+secrets(void **unused)
+{
+	struct scene s;
+
+	(void)unused;
+	scene_init(&s);
+	for (int v = 0; v < 4; v++) {
+		s.request.secret = (enum rotation_verdict)v;
+		if (s.request.secret == ROTATION_GOOD) {
+			assert_verdict(&s, VERDICT_OK, ALL_PASSED);
+			continue;
+		}
+		assert_verdict(&s, VERDICT_KEY_EXPIRED, "state=1 secret=0 ");
+		assert_true(rules_secret_refused(VERDICT_KEY_EXPIRED, &s.key, &s.request));
+		assert_false(rules_secret_refused(VERDICT_IP_DENIED, &s.key, &s.request));
+	}
+	s.key.expires_us = NOW;
+	assert_verdict(&s, VERDICT_KEY_EXPIRED, "state=0 ");
+	assert_false(rules_secret_refused(VERDICT_KEY_EXPIRED, &s.key, &s.request));
 }
 
 /* Everything is wrong with the request; mended from the front, the next step refuses each time. */
@@ -122,11 +147,15 @@ first_refusal_in_order(void **unused)
 
 	assert_verdict(&s, VERDICT_KEY_REVOKED, "state=0 ");
 	s.key.state = KEYREC_ACTIVE;
-	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 address=0 ");
+	s.request.secret = ROTATION_REPLACED;
+	assert_verdict(&s, VERDICT_KEY_EXPIRED, "state=1 secret=0 ");
+	s.request.secret = ROTATION_GOOD;
+	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 secret=1 address=0 ");
 	s.request.addr = good.request.addr;
-	assert_verdict(&s, VERDICT_REFERRER_DENIED, "state=1 address=1 referrer=0 ");
+	assert_verdict(&s, VERDICT_REFERRER_DENIED, "state=1 secret=1 address=1 referrer=0 ");
 	s.request.referrer = good.request.referrer;
-	assert_verdict(&s, VERDICT_APP_DENIED, "state=1 address=1 referrer=1 application=0 ");
+	assert_verdict(
+	    &s, VERDICT_APP_DENIED, "state=1 secret=1 address=1 referrer=1 application=0 ");
 	s.request.app = good.request.app;
 	assert_verdict(&s, VERDICT_METHOD_DENIED, BEFORE_METHOD "method=0 ");
 	s.request.method = good.request.method;
@@ -169,24 +198,26 @@ missing_facts_refuse(void **unused)
 	(void)unused;
 	scene_init(&s);
 	s.request.has_addr = 0;
-	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 address=0 ");
+	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 secret=1 address=0 ");
 
 	/* Not even a list of all addresses admits an unknown one. */
 	memset(s.nets, 0, sizeof(s.nets));
 	s.key.nnets = 1;
-	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 address=0 ");
+	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 secret=1 address=0 ");
 	s.request.has_addr = 1;
 	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
 
 	scene_init(&s);
 	s.request.referrer = (struct span){NULL, 0};
-	assert_verdict(&s, VERDICT_REFERRER_DENIED, "state=1 address=1 referrer=0 ");
+	assert_verdict(&s, VERDICT_REFERRER_DENIED, "state=1 secret=1 address=1 referrer=0 ");
 
 	scene_init(&s);
 	s.request.app = (struct span){NULL, 0};
-	assert_verdict(&s, VERDICT_APP_DENIED, "state=1 address=1 referrer=1 application=0 ");
+	assert_verdict(
+	    &s, VERDICT_APP_DENIED, "state=1 secret=1 address=1 referrer=1 application=0 ");
 	s.key.apps[0] = (struct span){NULL, 0};
-	assert_verdict(&s, VERDICT_APP_DENIED, "state=1 address=1 referrer=1 application=0 ");
+	assert_verdict(
+	    &s, VERDICT_APP_DENIED, "state=1 secret=1 address=1 referrer=1 application=0 ");
 }
 
 static void
@@ -201,7 +232,7 @@ applications_match_exactly(void **unused)
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		s.request.app = span_of(others[i]);
 		assert_verdict(
-		    &s, VERDICT_APP_DENIED, "state=1 address=1 referrer=1 application=0 ");
+		    &s, VERDICT_APP_DENIED, "state=1 secret=1 address=1 referrer=1 application=0 ");
 	}
 	s.request.app = span_of("other");
 	assert_verdict(&s, VERDICT_OK, ALL_PASSED);
@@ -299,14 +330,14 @@ details(void **unused)
 	(void)unused;
 	scene_init(&s);
 	assert_int_equal(netaddr_parse(span_of("::ffff:198.51.100.7"), &s.request.addr), 0);
-	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 address=0 ");
+	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 secret=1 address=0 ");
 	assert_string_equal(s.detail, "198.51.100.7 is in none of the key's networks");
 	s.request.has_addr = 0;
-	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 address=0 ");
+	assert_verdict(&s, VERDICT_IP_DENIED, "state=1 secret=1 address=0 ");
 	assert_string_equal(s.detail, "the address is not known");
 	s.key.nnets = 0;
 	s.request.referrer = span_of("https://evil.example/x?api_key=secret");
-	assert_verdict(&s, VERDICT_REFERRER_DENIED, "state=1 address=1 referrer=0 ");
+	assert_verdict(&s, VERDICT_REFERRER_DENIED, "state=1 secret=1 address=1 referrer=0 ");
 	assert_string_equal(s.detail, "https://evil.example/x is none of the key's referrers");
 	scene_init(&s);
 	s.key.state = KEYREC_REVOKED;
@@ -339,7 +370,7 @@ addresses(void **unused)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		assert_int_equal(netaddr_parse(span_of(cases[i].addr), &s.request.addr), 0);
 		assert_verdict(&s, cases[i].verdict,
-		    cases[i].verdict == VERDICT_OK ? ALL_PASSED : "state=1 address=0 ");
+		    cases[i].verdict == VERDICT_OK ? ALL_PASSED : "state=1 secret=1 address=0 ");
 	}
 }
 
@@ -516,6 +547,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(all_steps_pass),
+	    cmocka_unit_test(secrets),
 	    cmocka_unit_test(first_refusal_in_order),
 	    cmocka_unit_test(states),
 	    cmocka_unit_test(missing_facts_refuse),

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Finding the key that a check is about, and what using it writes.
+ *
+ * Part of the decision, in its batch; it gives no verdict.
+ *
+ * Invariants: an unknown key goes through the peppers like a known one; a digest is wiped when its
+ * check is over; a key that was not admitted is not written.
+ */
+
+#include <stdio.h>
+
+#include "keeper/found.h"
+
+#include "base/clock.h"
+#include "base/secret.h"
+
+#define TOLD_US (INT64_C(86400) * CLOCK_SECOND)
+
+int
+found_by_credential(struct found *k, struct store *store, struct peppers *peppers,
+    struct span credential, struct err *e)
+{
+	size_t n = peppers_count(peppers);
+	int rc;
+
+	for (size_t i = 0; i < n; i++) {
+		if (peppers_digest(peppers, i, credential, k->digest) != 0)
+			return err_set(e, ERR_SYSTEM, "cannot make the digest of a key");
+		if (i == 0)
+			memcpy(k->newest, k->digest, sizeof(k->newest));
+		rc = store_key_match(store, k->digest, k->record, &k->rec, &k->match, e);
+		if (rc != 0) {
+			k->pepper = i;
+			return rc;
+		}
+	}
+	return 0;
+}
+
+int
+found_by_id(struct found *k, struct store *store, struct span id, struct err *e)
+{
+	int rc = store_key_find(store, id, k->digest, e);
+
+	k->pepper = 0;
+	return rc == 1 ? store_key_match(store, k->digest, k->record, &k->rec, &k->match, e) : rc;
+}
+
+void
+found_judge(struct found *k, const struct plan *plan, int64_t now_us)
+{
+	k->secret = rotation_judge(&k->rec, plan, k->match.which, now_us, &k->rotate_by_us);
+}
+
+int
+found_renew(
+    struct found *k, struct store *store, struct peppers *peppers, int *wrote, struct err *e)
+{
+	uint32_t version;
+	int rc;
+
+	if (k->pepper == 0)
+		return 0;
+	version = peppers_version(peppers, 0);
+	if (k->match.which == ROTATION_PRESENT) {
+		k->rec.pepper = version;
+		rc = store_key_rehash(store, k->digest, k->newest, &k->rec, e);
+	} else {
+		rc = store_previous_rehash(store, k->match.home, k->newest, version, &k->rec, e);
+	}
+	if (rc == 0)
+		*wrote = 1;
+	return rc;
+}
+
+/* By the keeper's own clock: one that was set back makes it tell once more. */
+static int
+was_told(const struct keyrec *rec, int64_t wall_us)
+{
+	return rec->previous_used_us != 0 && wall_us >= rec->previous_used_us &&
+	       wall_us - rec->previous_used_us < TOLD_US;
+}
+
+int
+found_tell_previous(struct found *k, struct store *store, const struct netaddr *addr,
+    int64_t wall_us, int *wrote, struct err *e)
+{
+	struct store_audit au = {.when_us = wall_us,
+	    .uid = UINT32_MAX,
+	    .actor = span_of("gate"),
+	    .op = span_of("key.old_secret"),
+	    .subject = span_of(k->rec.id)};
+	char detail[128], from[NETADDR_TEXT_MAX] = "", until[21];
+	int n;
+
+	if (k->match.which == ROTATION_PRESENT || was_told(&k->rec, wall_us))
+		return 0;
+	if (addr != NULL)
+		netaddr_format(addr, from);
+	clock_rfc3339(k->rec.previous_until_us, until);
+	n = snprintf(detail, sizeof(detail), "{\"from\":\"%s\",\"until\":\"%s\"}", from, until);
+	if (n < 0 || (size_t)n >= sizeof(detail))
+		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
+	au.detail = span_of(detail);
+	k->rec.previous_used_us = wall_us;
+	if (store_key_update(store, k->match.home, &k->rec, e) != 0 ||
+	    store_audit_append(store, &au, e) != 0)
+		return -1;
+	*wrote = 1;
+	return 0;
+}
+
+void
+found_forget(struct found *k)
+{
+	secret_wipe(k->digest, sizeof(k->digest));
+	secret_wipe(k->newest, sizeof(k->newest));
+	secret_wipe(k->match.home, sizeof(k->match.home));
+}
