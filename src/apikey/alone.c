@@ -45,6 +45,7 @@ struct alone {
 	uid_t asker; /* who runs the tool; kept over service_become, for the audit trail */
 	struct store *store;
 	struct peppers *peppers;
+	struct err unpeppered; /* why these may not be used, or ERR_NONE */
 	struct decide *decide;
 	struct steady steady;
 };
@@ -80,8 +81,14 @@ alone_open(struct alone *a, struct err *e)
 		return -1;
 	if (secret_heap_init(e) == -1)
 		return -1;
-	if ((a->peppers = fingerprints_load(a->store, c->pepper_file, e)) == NULL)
+	/* Peppers that are not those of the store's keys can only be mended. */
+	a->peppers = fingerprints_load(a->store, c->pepper_file, &a->unpeppered);
+	if (a->peppers == NULL && a->unpeppered.code == ERR_CONFLICT)
+		a->peppers = peppers_load(c->pepper_file, e);
+	if (a->peppers == NULL) {
+		*e = a->unpeppered;
 		return -1;
+	}
 	if ((a->decide = decide_new(a->store, a->peppers, c->key_prefix, e)) == NULL)
 		return -1;
 	return steady_open(&a->steady, a->store, e);
@@ -118,7 +125,8 @@ answer(struct alone *a, struct span request, const struct err *open_error, struc
 	    .peppers = &a->peppers,
 	    .config = a->config,
 	    .times = times_now,
-	    .cookie = a};
+	    .cookie = a,
+	    .unpeppered = a->unpeppered.code != ERR_NONE ? &a->unpeppered : NULL};
 	struct ops_peer peer = {.uid = a->asker, .pid = getpid(), .may_admin = 1};
 	struct err e = {0};
 	int changed = 0;

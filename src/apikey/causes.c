@@ -153,6 +153,14 @@ static const struct cause_info table[CAUSES] = {
 	{[CAUSES_ANY] = "is apikeyd running (systemctl status apikeyd), and is its `listen` what "
 			"the web server connects to, with rights to the socket (group, "
 			"listen_mode)?"}},
+    [CAUSE_BLOCKED] = {"blocked",
+	"this address is blocked after too many failed attempts, and learns nothing more until "
+	"that "
+	"is over",
+	{[CAUSES_ANY] =
+		"run doctor again after the seconds in Retry-After, from another address, or "
+		"with this one in `block_exempt`; if doctor alone makes so many attempts, "
+		"the gate takes all clients for one: `trusted_proxies` lacks the proxy"}},
     [CAUSE_MISCONFIGURED] = {"misconfigured",
 	"apikeyd got an APIKEYD_* value that it does not know, and refuses everybody",
 	{[CAUSES_ANY] = "apikeyd's log names the value: look for event=misconfigured",

@@ -11,22 +11,8 @@
 
 #include "apikey/commands.h"
 #include "apikey/output.h"
+#include "apikey/progress.h"
 #include "apikey/table.h"
-
-static void
-format_bytes(double n, char *buf, size_t cap)
-{
-	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
-	size_t u = 0;
-
-	if (n < 1024) {
-		(void)snprintf(buf, cap, "%.0f bytes", n);
-		return;
-	}
-	for (n /= 1024; n >= 1024 && u + 1 < sizeof(units) / sizeof(units[0]); u++)
-		n /= 1024;
-	(void)snprintf(buf, cap, "%.1f %s", n, units[u]);
-}
 
 static void
 format_us(double us, char *buf, size_t cap)
@@ -62,7 +48,7 @@ figure(const struct tool *t, struct table *f, const cJSON *stat, const cJSON *m)
 	if (cJSON_IsBool(m))
 		(void)snprintf(value, sizeof(value), "%s", cJSON_IsTrue(m) ? "yes" : "no");
 	else if (cJSON_IsNumber(m) && cut_unit(label, "_bytes"))
-		format_bytes(m->valuedouble, value, sizeof(value));
+		(void)progress_bytes((uint64_t)m->valuedouble, value);
 	else if (cJSON_IsNumber(m) && cut_unit(label, "_us"))
 		format_us(m->valuedouble, value, sizeof(value));
 	else if (value[0] == '\0')

@@ -181,6 +181,12 @@ static const struct option_def list_options[] = {
 	.kind = OPTION_FLAG,
 	.member = "exposed",
 	.help = "keys that were seen in a URL or over plain HTTP"},
+    {.name = "pepper",
+	.kind = OPTION_NUMBER,
+	.member = "pepper",
+	.arg = "VERSION",
+	.max = UINT32_MAX,
+	.help = "keys under this version of the pepper"},
     {.name = NULL}};
 
 static const struct option_def revoke_options[] = {
@@ -313,6 +319,15 @@ static const struct option_def doctor_options[] = {
 	.help = "of each request; 10s if not given"},
     {.name = NULL}};
 
+static const struct option_def retire_options[] = {
+    {.name = "force",
+	.kind = OPTION_FLAG,
+	.member = "force",
+	.help = "also when keys need it: they are lost for good"},
+    {.name = NULL}};
+
+static const struct option_operand version_operand[] = {
+    {"VERSION", "version", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand url_operand[] = {{"URL", "url", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand id_operand[] = {{"ID", "id", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand plan_operand[] = {{"NAME", "name", 0, 0}, {NULL, NULL, 0, 0}};
@@ -361,7 +376,16 @@ static const struct command commands[] = {
 	"Keys that exist stay valid, and move to the new pepper when they are next used.\n"
 	"Back the file up apart from the store: without it no key can be recognised again.\n"},
     {"pepper", "list", cmd_pepper_list, NULL, NULL, 0,
-	"list versions of the pepper, and the keys under each", NULL},
+	"list versions of the pepper, and the keys under each",
+	"Keys that are not revoked, secrets before a rotation (in grace or after it) and revoked\n"
+	"keys. Keys move to the newest when they are next admitted; one that needs a version\n"
+	"which is gone answers key_invalid.\n"},
+    {"pepper", "retire", cmd_pepper_retire, retire_options, version_operand, 0,
+	"do away with a pepper that no key needs any more",
+	"It is refused while keys need it that are not revoked (the newest is always needed).\n"
+	"Its line is taken out of the pepper file; a revoked key under it answers key_invalid\n"
+	"from then on. Keep the backups of the file as long as backups of the store that need "
+	"it.\n"},
     {"db", "stat", cmd_db_stat, NULL, NULL, 0, "print figures of the store", NULL},
     {"help", NULL, cmd_help, NULL, help_operand, 1, "say how a command is used", NULL},
 };

@@ -29,6 +29,7 @@ int cmd_plan_remove(struct tool *, struct options *, struct err *);
 /* cmd_pepper.c */
 int cmd_pepper_add(struct tool *, struct options *, struct err *);
 int cmd_pepper_list(struct tool *, struct options *, struct err *);
+int cmd_pepper_retire(struct tool *, struct options *, struct err *);
 
 /* cmd_audit.c */
 int cmd_audit(struct tool *, struct options *, struct err *);

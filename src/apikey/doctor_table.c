@@ -32,7 +32,7 @@
 #define INTERNAL(NAME, TARGET)                                                                     \
 	{                                                                                          \
 		.name = NAME, .about = TARGET ": tells nothing of the gate's",                     \
-		.run = doctor_run_internal, .shape = {.target = TARGET, .header = DOCTOR_UNKNOWN}, \
+		.run = doctor_run_internal, .shape = {.target = TARGET},                           \
 		.open = CAUSE_INTERNAL_OPEN                                                        \
 	}
 #define REFUSAL(NAME, ABOUT, VERDICT, ...)                                                         \

@@ -185,14 +185,15 @@ cause_of_other(const struct look *k)
 static int
 step_other_verdict(struct look *k)
 {
+	struct span wait = answer_get(k->a, "Retry-After");
 	const char *said;
 
 	if (k->verdict == -1 || k->verdict == (int)k->wanted->verdict)
 		return 0;
 	said = verdict_info((enum verdict)k->verdict)->code;
 	if (k->verdict == VERDICT_CLIENT_BLOCKED)
-		judge_skip(k->j, "this address is blocked after too many failed attempts; run "
-				 "doctor again later");
+		judge_fail(k->j, CAUSE_BLOCKED, "%d %s, for %.*s seconds more", k->a->status, said,
+		    wait.p == NULL ? 4 : some(wait), wait.p == NULL ? "some" : wait.p);
 	else
 		judge_fail(k->j, cause_of_other(k), "%d %s instead of %d %s", k->a->status, said,
 		    k->info->status, k->info->code);

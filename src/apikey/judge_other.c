@@ -93,6 +93,8 @@ cause_of_refusal(enum verdict v, enum judge_way way)
 		return CAUSE_GATE_DOWN;
 	case VERDICT_MISCONFIGURED:
 		return CAUSE_MISCONFIGURED;
+	case VERDICT_CLIENT_BLOCKED:
+		return CAUSE_BLOCKED;
 	default:
 		return CAUSE_THE_KEY;
 	}
@@ -254,7 +256,7 @@ judge_plain_http(struct judgement *j, const struct answer *a, enum cause open)
 	else if (v == VERDICT_HTTPS_REQUIRED)
 		judge_refusal(j, a, &wanted);
 	else if (v == VERDICT_CLIENT_BLOCKED)
-		judge_skip(j, "this address is blocked after too many failed attempts");
+		judge_fail(j, CAUSE_BLOCKED, "%d client_blocked", a->status);
 	else if (v != -1)
 		judge_fail(j, open, "%d %s: a key would be taken there", a->status,
 		    verdict_info((enum verdict)v)->code);

@@ -17,6 +17,7 @@
 #include "base/netaddr.h"
 
 #define MAPPED_BITS 96 /* length of the prefix ::ffff:0:0/96 */
+#define CLIENT_BITS 64
 
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -130,6 +131,13 @@ netaddr_net_has(const struct netaddr_net *net, const struct netaddr *a)
 		return 0;
 	netaddr_mask(&masked, net->bits);
 	return memcmp(masked.b, net->addr.b, sizeof(masked.b)) == 0;
+}
+
+void
+netaddr_client(const struct netaddr *a, struct netaddr_net *out)
+{
+	*out = (struct netaddr_net){.addr = *a, .bits = is_ipv4(a) ? 128 : CLIENT_BITS};
+	netaddr_mask(&out->addr, out->bits);
 }
 
 static int

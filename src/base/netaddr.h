@@ -40,6 +40,12 @@ void netaddr_net_format(const struct netaddr_net *, char[NETADDR_TEXT_MAX]);
 int netaddr_net_has(const struct netaddr_net *, const struct netaddr *);
 
 /*
+ * The network that is commonly one client's: an IPv4 address, the /64 of an IPv6 one (RFC 6177: a
+ * site has at least that, and may use any address of it for the next request).
+ */
+void netaddr_client(const struct netaddr *, struct netaddr_net *);
+
+/*
  * An element of X-Forwarded-For: an address, bracketed IPv6, either with a port.  0 or -1.
  */
 int netaddr_parse_hop(struct span, struct netaddr *) __attribute__((warn_unused_result));

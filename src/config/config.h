@@ -46,6 +46,10 @@ struct config {
 	char *default_plan;
 	char *app_header; /* "X-App-Id" */
 	enum config_ratelimit ratelimit_headers;
+	unsigned failed_attempts; /* 0: failed attempts are not counted */
+	int64_t failed_window_us, block_time_us;
+	size_t nblock_exempt;
+	struct netaddr_net block_exempt[CONFIG_LIST_MAX];
 	int64_t keeper_timeout_us;
 	uint64_t cache_bytes, min_free_bytes;
 	int64_t log_retention_us;     /* how long an idle limit log is kept after its window */

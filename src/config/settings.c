@@ -368,6 +368,40 @@ static const struct setting table[] = {
 	       "draft-ietf-httpapi-ratelimit-headers), `legacy` (X-RateLimit-Limit, -Remaining, "
 	       "-Reset), `both` or `off`. "
 	       "Retry-After is sent whatever is said here."},
+    {.name = "failed_attempts",
+	.kind = SETTING_INT,
+	.offset = FIELD(failed_attempts),
+	.def = "20",
+	.min = 0,
+	.max = 1000,
+	.doc =
+	    "How many failed attempts (a 401 to a request with a key) of one client, which is an "
+	    "IPv4 address or the /64 network of an IPv6 one, are let pass within `failed_window` "
+	    "of "
+	    "the first of them. Then the client is blocked: for `block_time` each further 401 is a "
+	    "429 `client_blocked`. A valid key gets its own answer all the same. 0 blocks nobody."},
+    {.name = "failed_window",
+	.kind = SETTING_DURATION,
+	.offset = FIELD(failed_window_us),
+	.def = "5m",
+	.min = CLOCK_SECOND,
+	.max = DAY,
+	.doc = "In which time `failed_attempts` have to come. It begins with a client's first "
+	       "failed attempt, and anew with the first one after its end."},
+    {.name = "block_time",
+	.kind = SETTING_DURATION,
+	.offset = FIELD(block_time_us),
+	.def = "5m",
+	.min = CLOCK_SECOND,
+	.max = DAY,
+	.doc = "How long a client is blocked. Attempts meanwhile do not prolong it."},
+    {.name = "block_exempt",
+	.kind = SETTING_NETWORKS,
+	.offset = FIELD(block_exempt),
+	.count_offset = FIELD(nblock_exempt),
+	.def = "",
+	.doc = "Networks of clients that are never blocked: monitoring, a gateway that many "
+	       "clients share. The addresses of `trusted_proxies` are never blocked either."},
     {.name = "keeper_timeout",
 	.kind = SETTING_DURATION,
 	.offset = FIELD(keeper_timeout_us),

@@ -31,8 +31,6 @@ say(struct note *n, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (n == NULL)
-		return;
 	va_start(ap, fmt);
 	if (vsnprintf(n->text, sizeof(n->text), fmt, ap) < 0)
 		n->text[0] = '\0';
@@ -62,8 +60,6 @@ say_state(struct note *n, const struct keyrec *k, enum keyrec_now state)
 {
 	char at[21] = "";
 
-	if (n == NULL)
-		return;
 	switch (state) {
 	case KEYREC_NOW_REVOKED:
 		clock_rfc3339(k->revoked_us, at);
@@ -95,7 +91,8 @@ step_state(const struct keyrec *k, const struct rules_request *q, struct note *n
 {
 	enum keyrec_now state = keyrec_now(k, q->now_us);
 
-	say_state(n, k, state);
+	if (n != NULL)
+		say_state(n, k, state);
 	switch (state) {
 	case KEYREC_NOW_ACTIVE:
 		return VERDICT_OK;
@@ -108,6 +105,14 @@ step_state(const struct keyrec *k, const struct rules_request *q, struct note *n
 		break;
 	}
 	return VERDICT_KEY_DISABLED;
+}
+
+static enum verdict
+unrestricted(struct note *n)
+{
+	if (n != NULL)
+		say(n, "not restricted");
+	return VERDICT_OK;
 }
 
 static enum verdict
@@ -144,10 +149,8 @@ step_address(const struct keyrec *k, const struct rules_request *q, struct note 
 	struct netaddr_net net;
 	int found;
 
-	if (k->nnets == 0) {
-		say(n, "not restricted");
-		return VERDICT_OK;
-	}
+	if (k->nnets == 0)
+		return unrestricted(n);
 	found = q->has_addr && keyrec_net_find(k, &q->addr, &net);
 	if (n != NULL) {
 		if (q->has_addr)
@@ -181,14 +184,13 @@ step_referrer(const struct keyrec *k, const struct rules_request *q, struct note
 {
 	const struct span *fits = NULL;
 
-	if (k->nreferrers == 0) {
-		say(n, "not restricted");
-		return VERDICT_OK;
-	}
+	if (k->nreferrers == 0)
+		return unrestricted(n);
 	for (size_t i = 0; i < k->nreferrers && fits == NULL; i++)
 		if (rules_referrer_matches(k->referrers[i], q->referrer))
 			fits = &k->referrers[i];
-	say_listed(n, q->referrer, shown_url(q->referrer), fits, "referrer");
+	if (n != NULL)
+		say_listed(n, q->referrer, shown_url(q->referrer), fits, "referrer");
 	return fits != NULL ? VERDICT_OK : VERDICT_REFERRER_DENIED;
 }
 
@@ -207,11 +209,10 @@ step_application(const struct keyrec *k, const struct rules_request *q, struct n
 {
 	const struct span *fits = listed(k->apps, k->napps, q->app);
 
-	if (k->napps == 0) {
-		say(n, "not restricted");
-		return VERDICT_OK;
-	}
-	say_listed(n, q->app, shown(q->app), fits, "application");
+	if (k->napps == 0)
+		return unrestricted(n);
+	if (n != NULL)
+		say_listed(n, q->app, shown(q->app), fits, "application");
 	return fits != NULL ? VERDICT_OK : VERDICT_APP_DENIED;
 }
 
@@ -220,11 +221,10 @@ step_method(const struct keyrec *k, const struct rules_request *q, struct note *
 {
 	const struct span *fits = listed(k->methods, k->nmethods, q->method);
 
-	if (k->nmethods == 0) {
-		say(n, "not restricted");
-		return VERDICT_OK;
-	}
-	say_listed(n, q->method, shown(q->method), fits, "method");
+	if (k->nmethods == 0)
+		return unrestricted(n);
+	if (n != NULL)
+		say_listed(n, q->method, shown(q->method), fits, "method");
 	return fits != NULL ? VERDICT_OK : VERDICT_METHOD_DENIED;
 }
 
@@ -234,20 +234,27 @@ rules_browsers(const struct keyrec *k, const struct rules_request *q)
 	return k->browsers != KEYREC_BROWSERS_DEFAULT ? k->browsers : q->browsers;
 }
 
+static void
+say_browser(struct note *n, const struct keyrec *k, const struct rules_request *q)
+{
+	enum keyrec_browsers policy = rules_browsers(k, q);
+
+	say(n, "%s; %s, by the %s",
+	    q->browser ? "it comes from a browser (Origin, Sec-Fetch-*)"
+		       : "nothing says that it comes from a browser",
+	    policy == KEYREC_BROWSERS_DENY   ? "browsers are refused"
+	    : policy == KEYREC_BROWSERS_FLAG ? "browsers mark the key as exposed"
+					     : "browsers are not looked for",
+	    k->browsers != KEYREC_BROWSERS_DEFAULT ? "key" : "configuration");
+}
+
 static enum verdict
 step_browser(const struct keyrec *k, const struct rules_request *q, struct note *n)
 {
-	enum keyrec_browsers policy = rules_browsers(k, q);
-	const char *whose = k->browsers != KEYREC_BROWSERS_DEFAULT ? "key" : "configuration";
-
-	say(n, "%s; %s by the %s",
-	    q->browser ? "it comes from a browser (Origin, Sec-Fetch-*)"
-		       : "nothing says that it comes from a browser",
-	    policy == KEYREC_BROWSERS_DENY   ? "those are refused"
-	    : policy == KEYREC_BROWSERS_FLAG ? "the key is then marked as exposed"
-					     : "not looked at",
-	    whose);
-	return q->browser && policy == KEYREC_BROWSERS_DENY ? VERDICT_BROWSER_DENIED : VERDICT_OK;
+	if (n != NULL)
+		say_browser(n, k, q);
+	return q->browser && rules_browsers(k, q) == KEYREC_BROWSERS_DENY ? VERDICT_BROWSER_DENIED
+									  : VERDICT_OK;
 }
 
 static void
@@ -257,8 +264,6 @@ say_scopes(struct note *n, const struct rules_request *q, const struct span *hel
 	char list[RULES_DETAIL_MAX / 2];
 	struct wbuf w;
 
-	if (n == NULL)
-		return;
 	wbuf_init(&w, list, sizeof(list) - 1);
 	for (size_t i = 0; i < nheld; i++) {
 		wbuf_span(&w, i > 0 ? span_of(" ") : span_of(""));
@@ -277,7 +282,8 @@ step_scopes(const struct keyrec *k, const struct rules_request *q, struct note *
 	const struct span *held = own ? k->scopes : q->plan_scopes;
 	size_t nheld = own ? k->nscopes : q->nplan_scopes;
 
-	say_scopes(n, q, held, nheld, own || nheld == 0 ? "" : " by the plan");
+	if (n != NULL)
+		say_scopes(n, q, held, nheld, own || nheld == 0 ? "" : " by the plan");
 	return scope_all_granted(held, nheld, q->needed_scopes) ? VERDICT_OK
 								: VERDICT_SCOPE_INSUFFICIENT;
 }

@@ -21,6 +21,7 @@
  */
 
 #include <endian.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "core/slog.h"
@@ -648,4 +649,42 @@ int64_t
 slog_window_us(const struct slog *L)
 {
 	return L->window_us;
+}
+
+/* A block's entries and total before it, into ${r}; its times must not be before ${since}. */
+static int
+block_verify(struct reader *r, uint64_t no, int64_t since, struct err *e)
+{
+	uint8_t block[SLOG_BLOCK_BYTES];
+
+	if (r->io->get(r->io->cookie, no, block, e) == -1)
+		return -1;
+	r->total = word_get(block);
+	if (entries_decode(block + 8, SLOG_INLINE_MAX, r->entries) == -1 ||
+	    entry_us(r->entries[0]) < since)
+		return err_set(e, ERR_CORRUPT, "limit log: times decrease in block %" PRIu64, no);
+	return 0;
+}
+
+int
+slog_verify(const struct slog *L, const struct slog_io *io, struct err *e)
+{
+	struct reader r = {.log = L, .io = io};
+	uint64_t total = 0;
+	int64_t since = 0;
+
+	for (uint64_t no = L->first_block; no < L->end_block; no++) {
+		if (block_verify(&r, no, since, e) == -1)
+			return -1;
+		if (no > L->first_block && r.total != total)
+			return err_set(e, ERR_CORRUPT,
+			    "limit log: block %" PRIu64 " begins with another total", no);
+		total = r.total + units_of(r.entries, SLOG_INLINE_MAX);
+		since = entry_us(r.entries[SLOG_INLINE_MAX - 1]);
+	}
+	if (L->end_block > L->first_block && total != L->base_total)
+		return err_set(e, ERR_CORRUPT, "limit log: its head begins with another total");
+	if (L->n > 0 && entry_us(L->entries[0]) < since)
+		return err_set(e, ERR_CORRUPT, "limit log: times decrease in its head");
+	return 0;
 }

@@ -133,6 +133,11 @@ size_t slog_head(const struct slog *, uint8_t buf[SLOG_HEAD_MAX], uint32_t *doff
 /* After the store took those bytes: they are now what is stored. */
 void slog_stored(struct slog *);
 
+/* Read all of it: are times and totals in order, from the first block to the newest entry?  0 or -1
+ * (ERR_CORRUPT, or as the io says). */
+int slog_verify(const struct slog *, const struct slog_io *, struct err *)
+    __attribute__((warn_unused_result));
+
 /*
  * Steady time of the newest entry (always inline: sealing happens when the next entry arrives), 0
  * for an empty log: for the sweeper.  Nothing counts after it + W.

@@ -254,6 +254,37 @@ ask_free(struct ask **ask)
 	free(A);
 }
 
+static uint64_t
+next_seq(struct ask *A, const struct slot *s)
+{
+	return ++A->counter << INDEX_BITS | s->index;
+}
+
+/* The keeper's deadline of what is asked at ${now_us}. */
+static int64_t
+keepers_deadline(const struct ask *A, int64_t now_us)
+{
+	return now_us + A->options.timeout_us / 5 * 4;
+}
+
+/* The message in the slot's memory is pending now; 0 when it did not fit. */
+static uint64_t
+post(struct ask *A, struct slot *s, const struct wbuf *w, uint64_t seq, int64_t now_us, void *tag)
+{
+	if (w->overflow) {
+		secret_wipe(s->message, w->len);
+		TAILQ_INSERT_HEAD(&A->free, s, pending);
+		return 0;
+	}
+	s->seq = seq;
+	s->len = w->len;
+	s->tag = tag;
+	s->deadline_us = now_us + A->options.timeout_us;
+	TAILQ_INSERT_TAIL(&A->pending, s, pending);
+	enqueue(A, s);
+	return s->seq;
+}
+
 uint64_t
 ask_check(struct ask *A, const struct wire_check *check, void *tag)
 {
@@ -265,23 +296,30 @@ ask_check(struct ask *A, const struct wire_check *check, void *tag)
 	if ((s = slot_take(A)) == NULL)
 		return 0;
 	c.client = A->client;
-	c.seq = ++A->counter << INDEX_BITS | s->index;
+	c.seq = next_seq(A, s);
 	c.retry = 0;
-	c.deadline_us = now_us + A->options.timeout_us / 5 * 4;
+	c.deadline_us = keepers_deadline(A, now_us);
 	wbuf_init(&w, s->message, sizeof(s->message));
 	wire_check_encode(&c, &w);
-	if (w.overflow) {
-		secret_wipe(s->message, w.len);
-		TAILQ_INSERT_HEAD(&A->free, s, pending);
+	return post(A, s, &w, c.seq, now_us, tag);
+}
+
+uint64_t
+ask_report(struct ask *A, const struct wire_report *report)
+{
+	struct wire_report r = *report;
+	struct slot *s;
+	struct wbuf w;
+	int64_t now_us = clock_mono_us();
+
+	if ((s = slot_take(A)) == NULL)
 		return 0;
-	}
-	s->seq = c.seq;
-	s->len = w.len;
-	s->tag = tag;
-	s->deadline_us = now_us + A->options.timeout_us;
-	TAILQ_INSERT_TAIL(&A->pending, s, pending);
-	enqueue(A, s);
-	return s->seq;
+	r.client = A->client;
+	r.seq = next_seq(A, s);
+	r.deadline_us = keepers_deadline(A, now_us);
+	wbuf_init(&w, s->message, sizeof(s->message));
+	wire_report_encode(&r, &w);
+	return post(A, s, &w, r.seq, now_us, NULL);
 }
 
 void

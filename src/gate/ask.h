@@ -42,6 +42,8 @@ void ask_free(struct ask **);
  */
 uint64_t ask_check(struct ask *, const struct wire_check *, void *tag)
     __attribute__((warn_unused_result));
+/* The same for a report; nobody waits for an answer. */
+uint64_t ask_report(struct ask *, const struct wire_report *) __attribute__((warn_unused_result));
 /* Nobody waits for it any more. */
 void ask_cancel(struct ask *, uint64_t);
 

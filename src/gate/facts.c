@@ -171,7 +171,10 @@ facts_read(const struct facts_rules *R, const struct params *params, struct fact
 	if (trusted)
 		forwarded_for(R->config, params, F);
 	F->browser = from_browser(params);
-	F->method = text_param(params, "REQUEST_METHOD", WIRE_METHOD_MAX);
+	/* Of the client's request, where a server has to ask with another one. */
+	F->method = text_param(params,
+	    params_get(params, "APIKEYD_METHOD", &value) != 0 ? "APIKEYD_METHOD" : "REQUEST_METHOD",
+	    WIRE_METHOD_MAX);
 	F->referrer = text_param(params, "HTTP_REFERER", WIRE_REFERRER_MAX);
 	F->app = text_param(params, R->app_param, WIRE_APP_MAX);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * A request's way through a worker.  The steps below are walked in order until one has a verdict;
- * what passes them all is asked of the keeper; the answer is rendered in the request's mode.
+ * A request's way through a worker.  Policy and the steps of steps.c are walked in order until one
+ * has a verdict; what passes them all is asked of the keeper; the answer is rendered in the
+ * request's mode.
  *
  * The gate holds no secret and no store: it can refuse by itself, but never admit.  VERDICT_OK of a
  * step means "go on"; the only VERDICT_OK that admits is the keeper's own, in answered().
@@ -22,14 +23,13 @@
 #include "base/secret.h"
 #include "base/text.h"
 #include "core/keyrec.h"
-#include "core/token.h"
 #include "fcgi/server.h"
 #include "gate/ask.h"
+#include "gate/attempts.h"
 #include "gate/credential.h"
-#include "gate/facts.h"
 #include "gate/policy.h"
 #include "gate/render.h"
-#include "gate/target.h"
+#include "gate/steps.h"
 
 /* One open request; everything borrowed in it points into the FastCGI params or into itself. */
 struct visit {
@@ -37,13 +37,9 @@ struct visit {
 	const struct params *params;
 	int role;
 	struct policy policy;
-	struct facts facts;
+	struct steps in;
 	struct span problem; /* render: the body, once it is known to be one */
-	struct span key;     /* the credential to be checked */
-	struct span url_key; /* in url_mem */
-	int url_keys;	     /* 0 none, 1 one, 2 several in the URL */
-	char url_mem[CREDENTIAL_URL_MAX];
-	uint64_t asked; /* the check that is pending, or 0 */
+	uint64_t asked;	     /* the check that is pending, or 0 */
 	SLIST_ENTRY(visit) pool;
 };
 
@@ -52,6 +48,7 @@ struct gate {
 	struct facts_rules rules;
 	struct fcgi_server *server;
 	struct ask *ask;
+	struct attempts *attempts;
 	gate_start_keeper_fn *start_keeper;
 	void *start_cookie;
 	int64_t log_after_us[POLICY_PARAMS]; /* of mistakes in the web server's configuration */
@@ -59,7 +56,7 @@ struct gate {
 	struct reply reply;
 };
 
-/* ---- the steps ---- */
+/* ---- deciding ---- */
 
 /*
  * Tells the keeper of the keys that came where they must not, to be marked: all of them in ${ways},
@@ -68,7 +65,7 @@ struct gate {
 static void
 report_exposed(struct gate *G, const struct visit *v, uint8_t ways)
 {
-	struct wire_check check = {.has_addr = v->facts.has_addr, .addr = v->facts.addr};
+	struct wire_check check = {.has_addr = v->in.facts.has_addr, .addr = v->in.facts.addr};
 	struct credential_seen seen[CREDENTIAL_SEEN_MAX];
 	size_t i, n = credential_seen(v->params, G->config, seen);
 
@@ -115,79 +112,38 @@ step_policy(struct gate *G, struct visit *v)
 
 /* Of a denial that an earlier call decided only the body is wanted: nothing here can admit. */
 static enum verdict
-step_decided(struct gate *G, struct visit *v)
+step_decided(struct visit *v)
 {
-	(void)G;
 	if (v->policy.mode != POLICY_RENDER)
 		return VERDICT_OK;
 	v->problem = v->policy.problem;
 	return v->policy.decided;
 }
 
+/* The first refusal; what it says of keys that came along is told to the keeper. */
 static enum verdict
-step_https(struct gate *G, struct visit *v)
+decide(struct gate *G, struct visit *v)
 {
-	if (v->facts.https || !G->config->require_https)
-		return VERDICT_OK;
-	report_exposed(G, v, KEYREC_EXPOSED_HTTP);
-	return VERDICT_HTTPS_REQUIRED;
-}
+	enum verdict verdict = step_policy(G, v);
 
-static enum verdict
-step_url(struct gate *G, struct visit *v)
-{
-	if (v->url_keys == 0 || G->config->allow_query_keys)
-		return VERDICT_OK;
-	report_exposed(G, v, 0);
-	return VERDICT_KEY_IN_URL;
-}
-
-static enum verdict
-step_credential(struct gate *G, struct visit *v)
-{
-	enum verdict verdict = credential_in_headers(v->params, &v->key);
-
-	(void)G;
-	if (v->url_keys == 0 || verdict == VERDICT_REQUEST_INVALID)
+	if (verdict == VERDICT_OK)
+		verdict = step_decided(v);
+	if (verdict != VERDICT_OK)
 		return verdict;
-	/* Allowed in the URL, or step_url had refused it. */
-	if (v->url_keys > 1 || (verdict == VERDICT_OK && !credential_equal(v->key, v->url_key)))
-		return VERDICT_REQUEST_INVALID;
-	v->key = v->url_key;
-	return VERDICT_OK;
+	verdict = steps_walk(&v->in, NULL, NULL);
+	if (verdict == VERDICT_HTTPS_REQUIRED)
+		report_exposed(G, v, KEYREC_EXPOSED_HTTP);
+	else if (verdict == VERDICT_KEY_IN_URL)
+		report_exposed(G, v, 0);
+	return verdict;
 }
-
-static enum verdict
-step_checksum(struct gate *G, struct visit *v)
-{
-	return token_valid(v->key, span_of(G->config->key_prefix)) ? VERDICT_OK
-								   : VERDICT_KEY_INVALID;
-}
-
-/* After the key: what an unknown client reads of a path is the same, whatever the path. */
-static enum verdict
-step_target(struct gate *G, struct visit *v)
-{
-	return !G->config->strict_paths || target_is_plain(v->params) ? VERDICT_OK
-								      : VERDICT_REQUEST_INVALID;
-}
-
-static enum verdict (*const steps[])(struct gate *, struct visit *) = {
-    step_policy,
-    step_decided,
-    step_https,
-    step_url,
-    step_credential,
-    step_checksum,
-    step_target,
-};
 
 /* ---- the answer ---- */
 
 static void
 visit_end(struct gate *G, struct visit *v)
 {
-	secret_wipe(v->url_mem, sizeof(v->url_mem));
+	steps_wipe(&v->in);
 	SLIST_INSERT_HEAD(&G->visits, v, pool);
 }
 
@@ -196,8 +152,8 @@ log_decision(const struct visit *v, enum verdict verdict, const struct wire_answ
 {
 	char id[WIRE_REQUEST_ID_MAX + 1], key[TOKEN_ID_LEN + 1], addr[NETADDR_TEXT_MAX] = "";
 
-	if (v->facts.has_addr)
-		netaddr_format(&v->facts.addr, addr);
+	if (v->in.facts.has_addr)
+		netaddr_format(&v->in.facts.addr, addr);
 	if (span_copy(id, sizeof(id), policy_id(&v->policy)) == -1)
 		id[0] = '\0';
 	if (a == NULL || span_copy(key, sizeof(key), a->id) == -1)
@@ -206,19 +162,49 @@ log_decision(const struct visit *v, enum verdict verdict, const struct wire_answ
 	    "key", key, "client", addr, NULL);
 }
 
+/*
+ * The keeper hears of it once, when the block begins; an answer to the report changes nothing.  One
+ * that an earlier call decided was counted by that call.
+ */
+static struct attempts_outcome
+count_failure(struct gate *G, const struct visit *v, enum verdict verdict)
+{
+	const struct netaddr *addr = v->in.facts.has_addr ? &v->in.facts.addr : NULL;
+	struct attempts_outcome o = {.verdict = verdict};
+	struct wire_report report;
+
+	if (v->policy.mode == POLICY_RENDER)
+		return o;
+	o = attempts_judge(G->attempts, verdict, addr, clock_boot_us());
+	if (!o.blocking)
+		return o;
+	report = (struct wire_report){.client_net = o.who,
+	    .attempts = G->config->failed_attempts,
+	    .block_us = G->config->block_time_us};
+	if (ask_report(G->ask, &report) == 0)
+		log_event(LOG_LVL_WARNING, "block_not_recorded", NULL);
+	return o;
+}
+
 static void
 answer(struct gate *G, struct visit *v, enum verdict verdict, const struct wire_answer *a)
 {
+	struct attempts_outcome blocked;
 	struct render r = {.mode = v->policy.mode,
 	    .verdict = verdict,
 	    .id = policy_id(&v->policy),
 	    .needed_scopes = v->policy.scopes,
 	    .pass = v->policy.pass,
 	    .problem = v->problem,
-	    .head = span_is(v->facts.method, "HEAD"),
+	    .head = span_is(v->in.facts.method, "HEAD"),
 	    .answer = a,
 	    .config = G->config};
 
+	if (verdict_info(verdict)->status == 401) {
+		blocked = count_failure(G, v, verdict);
+		verdict = r.verdict = blocked.verdict;
+		r.blocked_us = blocked.left_us;
+	}
 	if (G->config->log_level >= LOG_LVL_DEBUG)
 		log_decision(v, verdict, a);
 	render_reply(&r, &G->reply);
@@ -257,14 +243,14 @@ static uint64_t
 ask_keeper(struct gate *G, struct visit *v)
 {
 	struct wire_check check = {.cost = v->policy.cost,
-	    .has_addr = v->facts.has_addr,
-	    .addr = v->facts.addr,
-	    .browser = v->facts.browser,
-	    .credential = v->key,
+	    .has_addr = v->in.facts.has_addr,
+	    .addr = v->in.facts.addr,
+	    .browser = v->in.facts.browser,
+	    .credential = v->in.key,
 	    .needed_scopes = v->policy.scopes,
-	    .referrer = v->facts.referrer,
-	    .app = v->facts.app,
-	    .method = v->facts.method,
+	    .referrer = v->in.facts.referrer,
+	    .app = v->in.facts.app,
+	    .method = v->in.facts.method,
 	    .request_id = v->policy.given_id};
 
 	return ask_check(G->ask, &check, v);
@@ -282,10 +268,9 @@ visit_begin(struct gate *G, struct fcgi_request *request, const struct params *p
 	v->fcgi = request;
 	v->params = params;
 	v->role = role;
-	v->problem = v->key = (struct span){NULL, 0};
+	v->problem = (struct span){NULL, 0};
 	v->asked = 0;
-	facts_read(&G->rules, params, &v->facts);
-	v->url_keys = credential_in_url(params, G->config, v->url_mem, &v->url_key);
+	steps_init(&v->in, &G->rules, params);
 	fcgi_request_set(request, v);
 	return v;
 }
@@ -294,17 +279,15 @@ static void
 on_request(void *cookie, struct fcgi_request *request, const struct params *params, int role)
 {
 	struct gate *G = cookie;
-	enum verdict verdict = VERDICT_OK;
+	enum verdict verdict;
 	struct visit *v;
-	size_t i;
 
 	if ((v = visit_begin(G, request, params, role)) == NULL) {
 		reply_begin(&G->reply, 503); /* left unfinished: goes out as the fixed refusal */
 		fcgi_answer(request, reply_view(&G->reply));
 		return;
 	}
-	for (i = 0; i < sizeof(steps) / sizeof(steps[0]) && verdict == VERDICT_OK; i++)
-		verdict = steps[i](G, v);
+	verdict = decide(G, v);
 	if (verdict == VERDICT_OK && (v->asked = ask_keeper(G, v)) == 0)
 		verdict = VERDICT_UNAVAILABLE;
 	if (verdict != VERDICT_OK)
@@ -376,7 +359,8 @@ gate_new(const struct config *config, int listen_fd, gate_start_keeper_fn *start
 	G->start_cookie = cookie;
 	SLIST_INIT(&G->visits);
 	ask.done_cookie = ask.start_cookie = G;
-	if (facts_rules_init(&G->rules, config, e) == -1 || fcgi_server_init(e) == -1)
+	if (facts_rules_init(&G->rules, config, e) == -1 || fcgi_server_init(e) == -1 ||
+	    (G->attempts = attempts_new(config, e)) == NULL)
 		goto fail;
 	G->server = fcgi_server_new(&options,
 	    &(struct fcgi_handlers){.request = on_request,
@@ -410,6 +394,7 @@ gate_free(struct gate **gate)
 		SLIST_REMOVE_HEAD(&G->visits, pool);
 		free(v);
 	}
+	attempts_free(&G->attempts);
 	free(G);
 }
 

@@ -217,7 +217,10 @@ put_denial(const struct render *r, const struct problem *problem, int one_line, 
 	put_challenges(problem, one_line, R);
 	if (r->verdict == VERDICT_RATE_LIMITED && r->answer != NULL)
 		ratelimit_headers(r->answer, r->config->ratelimit_headers, R);
-	if (info->status == 429)
+	if (r->verdict == VERDICT_CLIENT_BLOCKED)
+		put_number(
+		    R, "Retry-After", r->blocked_us > 0 ? ratelimit_seconds(r->blocked_us) : 1);
+	else if (info->status == 429)
 		put_number(
 		    R, "Retry-After", r->answer == NULL ? 1 : ratelimit_retry_after(r->answer));
 	else if (info->status == 503)

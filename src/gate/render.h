@@ -19,6 +19,7 @@ struct render {
 	struct span needed_scopes; /* for scope_insufficient */
 	struct span pass;	   /* accel: where an admitted request continues */
 	struct span problem;	   /* render: the body that an earlier call made; or empty */
+	int64_t blocked_us;	   /* client_blocked: until the block ends */
 	int head;		   /* a HEAD request: no body */
 	const struct wire_answer
 	    *answer; /* of the keeper; NULL when it was not asked or did not answer */

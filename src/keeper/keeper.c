@@ -44,6 +44,7 @@
 #include "keeper/peer.h"
 #include "keeper/peppers.h"
 #include "keeper/reload.h"
+#include "keeper/reports.h"
 #include "keeper/round.h"
 #include "keeper/steady.h"
 #include "keeper/sweep.h"
@@ -88,6 +89,7 @@ struct keeper {
 	struct epoll_event events[EVENTS_MAX];
 
 	struct sweep sweep;
+	struct reports reports;
 	uint8_t reply[WIRE_MESSAGE_MAX], message[WIRE_MESSAGE_MAX];
 };
 
@@ -340,6 +342,8 @@ on_timer(struct keeper *k)
 	set_deaf(k, 0);
 	drop_stuck(k, mono_us);
 	sweep_tick(&k->sweep, mono_us);
+	if (reports_tick(&k->reports, k->store, 0))
+		housekeeper_committed(k->housekeeper);
 	uses_tick(decide_uses(k->decide), mono_us);
 	if (idle_us > 0 && k->npeers == 0 && mono_us - k->last_peer_us >= idle_us) {
 		log_event(LOG_LVL_INFO, "keeper_idle", NULL);
@@ -450,6 +454,7 @@ turn(struct keeper *k, struct err *e)
 		return err_sys(e, "epoll_wait");
 	k->ops.low_space = housekeeper_low_space(k->housekeeper);
 	decide_set_writable(k->decide, !k->ops.low_space);
+	k->reports.hold = k->ops.low_space;
 	for (int i = 0; i < n; i++) {
 		if (dispatch(k, &k->events[i]))
 			k->events[i].data.ptr = NULL;
@@ -479,6 +484,7 @@ finish(struct keeper *k, struct err *e)
 	unlink(k->path);
 	while (k->waiting != NULL)
 		run_requests(k);
+	(void)reports_tick(&k->reports, k->store, 1);
 	/* On a full disk they are lost, and nothing else. */
 	if (uses_flush(decide_uses(k->decide), k->store, e) != 0)
 		log_event(LOG_LVL_ERROR, "uses_failed", "error", e->msg, NULL);
@@ -580,8 +586,11 @@ start(struct keeper *k, struct err *e)
 	if (open_store(k, e) != 0 || open_signals(k, e) != 0 || open_socket(k, e) != 0 ||
 	    open_descriptors(k, e) != 0)
 		return -1;
-	with = (struct round_with){
-	    .store = k->store, .decide = k->decide, .steady = &k->steady, .last = &k->last};
+	with = (struct round_with){.store = k->store,
+	    .decide = k->decide,
+	    .steady = &k->steady,
+	    .last = &k->last,
+	    .reports = &k->reports};
 	if ((k->round = round_new(&with, e)) == NULL)
 		return -1;
 	k->ops = (struct ops){.store = k->store,

@@ -31,7 +31,7 @@
 	    "not_before", "meta", "methods", "browsers",
 
 static const struct ops_op table[] = {
-    {"ping", 0, ops_misc_ping, MEMBERS()},
+    {"ping", OPS_UNPEPPERED, ops_misc_ping, MEMBERS()},
     {"key.create", OPS_WRITES, ops_key_create, MEMBERS("env", KEY_MEMBERS)},
     {"key.list", 0, ops_look_list, MEMBERS(OPS_FILTER "max", )},
     {"key.show", 0, ops_look_show, MEMBERS("id", )},
@@ -51,10 +51,14 @@ static const struct ops_op table[] = {
     {"plan.list", 0, ops_plan_list, MEMBERS("after", )},
     {"plan.show", 0, ops_plan_show, MEMBERS("name", )},
     {"plan.remove", OPS_WRITES, ops_plan_remove, MEMBERS("name", )},
-    {"pepper.list", 0, ops_misc_pepper_list, MEMBERS()},
-    {"pepper.reload", OPS_WRITES, ops_misc_pepper_reload, MEMBERS()},
+    {"pepper.list", OPS_UNPEPPERED, ops_pepper_list, MEMBERS()},
+    {"pepper.reload", OPS_WRITES, ops_pepper_reload, MEMBERS()},
+    {"pepper.retire", OPS_WRITES | OPS_UNPEPPERED, ops_pepper_retire,
+	MEMBERS("version", "force", )},
     {"audit.list", 0, ops_misc_audit_list, MEMBERS("key", "since", "after", "max", )},
-    {"db.stat", 0, ops_misc_db_stat, MEMBERS()},
+    {"db.stat", 0, ops_db_stat, MEMBERS()},
+    {"db.hold", 0, ops_db_hold, MEMBERS("seconds", )},
+    {"db.compact", 0, ops_db_compact, MEMBERS("next", )},
 };
 
 static const struct ops_op *
@@ -233,6 +237,10 @@ run(struct ops_call *c, struct err *e)
 	if (json_only(c->request, c->op->members, e) != 0) {
 		e->code = ERR_USAGE;
 		return err_wrap(e, "%s", c->op->name);
+	}
+	if (c->ops->unpeppered != NULL && (c->op->flags & OPS_UNPEPPERED) == 0) {
+		*e = *c->ops->unpeppered;
+		return -1;
 	}
 	if (c->ops->times(c->ops->cookie, &c->now) != 0)
 		return err_set(e, ERR_SYSTEM, "cannot tell the time");

@@ -34,7 +34,9 @@ struct ops {
 	const struct config *config;
 	int (*times)(void *cookie, struct decide_times *); /* now */
 	void *cookie;
-	int low_space; /* changes that can wait are refused */
+	int low_space;		      /* changes that can wait are refused */
+	const struct err *unpeppered; /* why the peppers may not be used, or NULL: then only what
+					 mends that is done */
 };
 
 /* Who asks: from SO_PEERCRED, or the tool's own uid. */

@@ -21,7 +21,8 @@ struct ops_op {
 };
 
 #define OPS_WRITES 1
-#define OPS_URGENT 2 /* a write that is done although space is low: it takes rights away */
+#define OPS_URGENT 2	 /* a write that is done although space is low: it takes rights away */
+#define OPS_UNPEPPERED 4 /* is done although the peppers are not those of the store */
 
 /* One request on its way. */
 struct ops_call {
@@ -79,12 +80,13 @@ struct ops_filter {
 	const char *member, *plan, *state, *owner; /* NULL: any */
 	int env, never_expires, exposed, due;	   /* -1: any */
 	int64_t expiring_us, unused_us;		   /* -1: any */
+	uint32_t pepper;			   /* 0: any */
 	const char *after;			   /* begin behind this id */
 };
 /* Members of a request that it reads. */
 #define OPS_FILTER                                                                                 \
 	"owner", "member", "plan", "state", "env", "expiring", "never_expires", "exposed", "due",  \
-	    "unused", "after",
+	    "unused", "pepper", "after",
 int ops_filter_read(struct ops_filter *, struct ops_call *, struct err *)
     __attribute__((warn_unused_result));
 /* Does the key fit all of it?  1, 0, -1. */
@@ -137,11 +139,18 @@ int ops_plan_list(struct ops_call *, struct err *);
 int ops_plan_show(struct ops_call *, struct err *);
 int ops_plan_remove(struct ops_call *, struct err *);
 
+/* ops_pepper.c */
+int ops_pepper_list(struct ops_call *, struct err *);
+int ops_pepper_reload(struct ops_call *, struct err *);
+int ops_pepper_retire(struct ops_call *, struct err *);
+
 /* ops_misc.c */
 int ops_misc_ping(struct ops_call *, struct err *);
-int ops_misc_pepper_list(struct ops_call *, struct err *);
-int ops_misc_pepper_reload(struct ops_call *, struct err *);
 int ops_misc_audit_list(struct ops_call *, struct err *);
-int ops_misc_db_stat(struct ops_call *, struct err *);
+
+/* ops_db.c */
+int ops_db_stat(struct ops_call *, struct err *);
+int ops_db_hold(struct ops_call *, struct err *);
+int ops_db_compact(struct ops_call *, struct err *);
 
 #endif /* !KEEPER_OPS_CALL_H_ */

@@ -62,6 +62,7 @@ ops_filter_read(struct ops_filter *f, struct ops_call *c, struct err *e)
 	f->due = json_bool(q, "due", -1, e);
 	f->expiring_us = duration(q, "expiring", 1, e);
 	f->unused_us = duration(q, "unused", 0, e);
+	f->pepper = (uint32_t)json_int(q, "pepper", 0, 1, UINT32_MAX, e);
 	f->after = json_str(q, "after", e);
 	if (e->code != ERR_NONE || choice(q, "state", states, &state, e) != 0 ||
 	    choice(q, "env", envs, &f->env, e) != 0)
@@ -89,6 +90,8 @@ record_fits(const struct ops_filter *f, const struct keyrec *rec, int64_t now_us
 	if (f->never_expires >= 0 && (rec->expires_us == 0) != f->never_expires)
 		return 0;
 	if (f->exposed >= 0 && (rec->exposed_us != 0) != f->exposed)
+		return 0;
+	if (f->pepper != 0 && rec->pepper != f->pepper)
 		return 0;
 	if (f->expiring_us >= 0 &&
 	    (rec->expires_us <= now_us || rec->expires_us - now_us > f->expiring_us))

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The peppers: reading, appending, and the HMACs that are made with them.
+ * The peppers: reading, adding, taking out, and the HMACs that are made with them.
  *
- * Read by the keeper, or by the tool when it works alone; appended to by the tool (`apikey pepper
- * add`). Which pepper a key was made under is the key record's business, not this file's.
+ * Read by the keeper, or by the tool when it works alone; changed by the tool (`apikey pepper
+ * add` and `retire`). Which pepper a key was made under is the key record's business, not this
+ * file's.
  *
  * Invariants: the text of a pepper is only ever in memory of the secure heap and in the file
  * itself; it stands in no message; a file that is loose in mode or owner is not used at all; a
- * pepper that was once in the file is never lost by an append, whenever that is killed.
+ * change that is killed leaves the file as it was or as it shall be, and no other pepper but the
+ * one that is taken out is ever lost by it.
  */
 
 #include <ctype.h>
@@ -37,6 +39,7 @@ struct pepper {
 };
 
 struct peppers {
+	int credential; /* systemd's, which nobody can write to */
 	size_t n;
 	struct pepper at[PEPPERS_MAX]; /* newest first */
 };
@@ -258,6 +261,8 @@ peppers_load(const char *file, struct err *e)
 	if (found == 1)
 		p = make(from, &t, e);
 	text_release(&t);
+	if (p != NULL)
+		p->credential = from == credential;
 	if (p != NULL && p->n == 0) {
 		peppers_free(&p);
 		err_set(e, ERR_NOT_FOUND, "there is no pepper in %s; run: apikey pepper add", from);
@@ -269,6 +274,27 @@ size_t
 peppers_count(const struct peppers *p)
 {
 	return p->n;
+}
+
+int
+peppers_credential(const struct peppers *p)
+{
+	return p->credential;
+}
+
+void
+peppers_drop(struct peppers *p, uint32_t version)
+{
+	size_t i = 0;
+
+	while (i < p->n && p->at[i].version != version)
+		i++;
+	if (i == p->n)
+		return;
+	digest_hmac_free(p->at[i].hmac);
+	for (p->n--; i < p->n; i++)
+		p->at[i] = p->at[i + 1];
+	p->at[p->n] = (struct pepper){.version = 0};
 }
 
 uint32_t
@@ -286,7 +312,7 @@ peppers_digest(struct peppers *p, size_t i, struct span key, uint8_t out[DIGEST_
 	return digest_hmac_of(p->at[i].hmac, key.p, key.len, out);
 }
 
-/* ---- appending ---- */
+/* ---- changing the file ---- */
 
 /* Append "<version> <hex>\n" of a fresh pepper to ${t}, whose memory has room for it or it fails.
  */
@@ -393,15 +419,77 @@ next_version(const char *file, const struct text *t, struct err *e)
 	return next;
 }
 
-/* With the directory locked: read, append, replace. */
+/* A change of the file's text: 1 to be written, 0 nothing to do, -1. */
+typedef int edit_fn(const char *file, struct text *, uint32_t *version, struct err *);
+
 static int
-add_locked(int dir, const char *file, const char *base, uid_t uid, gid_t gid, uint32_t *version,
+edit_add(const char *file, struct text *t, uint32_t *version, struct err *e)
+{
+	if ((*version = next_version(file, t, e)) == 0)
+		return -1;
+	return text_append(t, *version, e) == 0 ? 1 : -1;
+}
+
+/* Take the line of *version out; what else stands in the file stays, byte for byte. */
+static int
+edit_remove(const char *file, struct text *t, uint32_t *version, struct err *e)
+{
+	struct peppers *p = make(file, t, e);
+	uint8_t *key = secret_alloc(PEPPER_LEN);
+	char *at = t->p, *end = t->p + t->len, *next;
+	uint32_t found = 0;
+	int rc = 0;
+
+	if (p == NULL || key == NULL)
+		rc = p == NULL ? -1 : err_set(e, ERR_SYSTEM, "no memory for the peppers");
+	else if (p->n > 0 && p->at[0].version == *version)
+		rc = err_set(e, ERR_CONFLICT, "pepper %u is the newest in %s: new keys need it",
+		    (unsigned)*version, file);
+	for (; rc == 0 && at < end; at = next) {
+		char *nl = memchr(at, '\n', (size_t)(end - at));
+		struct span line = {at, (size_t)((nl != NULL ? nl : end) - at)};
+
+		next = nl != NULL ? nl + 1 : end;
+		if (parse_line(span_trim(line), &found, key) != 0 || found != *version)
+			continue;
+		memmove(at, next, (size_t)(end - next));
+		secret_wipe(end - (next - at), (size_t)(next - at));
+		t->len -= (size_t)(next - at);
+		rc = 1;
+	}
+	if (key != NULL)
+		secret_free(key, PEPPER_LEN);
+	peppers_free(&p);
+	return rc;
+}
+
+/* The new text in place of the old one, for good. */
+static int
+replace(int dir, const char *file, const char *base, const struct text *t, uid_t uid, gid_t gid,
     struct err *e)
 {
-	struct text t = {0};
 	char fresh[NAME_MAX + 1];
-	uint32_t next;
-	int found, n, rc = -1;
+	int n = snprintf(fresh, sizeof(fresh), "%s.new", base);
+
+	if (n < 0 || (size_t)n >= sizeof(fresh))
+		return err_set(e, ERR_INPUT, "the name of the pepper file is too long");
+	if (write_beside(dir, fresh, t, uid, gid, e) != 0)
+		return -1;
+	if (renameat(dir, fresh, dir, base) != 0) {
+		err_sys(e, "cannot put the new pepper file in place");
+		unlinkat(dir, fresh, 0);
+		return -1;
+	}
+	return fsync(dir) == 0 ? 0 : err_sys(e, "cannot sync the directory of %s", file);
+}
+
+/* With the directory locked: read, edit, replace. */
+static int
+edit_locked(int dir, const char *file, const char *base, uid_t uid, gid_t gid, edit_fn *edit,
+    uint32_t *version, struct err *e)
+{
+	struct text t = {0};
+	int found, rc = -1;
 
 	found = text_read(file, uid, 0, &t, e);
 	if (found < 0)
@@ -414,39 +502,22 @@ add_locked(int dir, const char *file, const char *base, uid_t uid, gid_t gid, ui
 		uid = uid == (uid_t)-1 ? t.st.st_uid : uid;
 		gid = gid == (gid_t)-1 ? t.st.st_gid : gid;
 	}
-	if ((next = next_version(file, &t, e)) == 0 || text_append(&t, next, e) != 0)
-		goto out;
-	n = snprintf(fresh, sizeof(fresh), "%s.new", base);
-	if (n < 0 || (size_t)n >= sizeof(fresh)) {
-		err_set(e, ERR_INPUT, "the name of the pepper file is too long");
-		goto out;
-	}
-	if (write_beside(dir, fresh, &t, uid, gid, e) != 0)
-		goto out;
-	if (renameat(dir, fresh, dir, base) != 0) {
-		err_sys(e, "cannot put the new pepper file in place");
-		unlinkat(dir, fresh, 0);
-		goto out;
-	}
-	if (fsync(dir) != 0) {
-		err_sys(e, "cannot sync the directory of %s", file);
-		goto out;
-	}
-	*version = next;
-	rc = 0;
+	if ((rc = edit(file, &t, version, e)) == 1 &&
+	    replace(dir, file, base, &t, uid, gid, e) != 0)
+		rc = -1;
 out:
 	text_release(&t);
 	return rc;
 }
 
-int
-peppers_add(const char *file, unsigned uid, unsigned gid, uint32_t *version, struct err *e)
+static int
+edit_file(
+    const char *file, unsigned uid, unsigned gid, edit_fn *edit, uint32_t *version, struct err *e)
 {
 	char dirpath[PATH_MAX], basepath[PATH_MAX];
 	const char *dirname_;
 	int dir, rc = -1;
 
-	*version = 0;
 	/* dirname() and basename() write into what they are given. */
 	if (span_copy(dirpath, sizeof(dirpath), span_of(file)) != 0 ||
 	    span_copy(basepath, sizeof(basepath), span_of(file)) != 0)
@@ -458,7 +529,24 @@ peppers_add(const char *file, unsigned uid, unsigned gid, uint32_t *version, str
 	if (flock(dir, LOCK_EX) != 0)
 		err_sys(e, "cannot lock the directory %s", dirname_);
 	else
-		rc = add_locked(dir, file, basename(basepath), (uid_t)uid, (gid_t)gid, version, e);
+		rc = edit_locked(
+		    dir, file, basename(basepath), (uid_t)uid, (gid_t)gid, edit, version, e);
 	close(dir);
 	return rc;
+}
+
+int
+peppers_add(const char *file, unsigned uid, unsigned gid, uint32_t *version, struct err *e)
+{
+	int rc = edit_file(file, uid, gid, edit_add, version, e);
+
+	if (rc != 1)
+		*version = 0;
+	return rc == 1 ? 0 : -1;
+}
+
+int
+peppers_remove(const char *file, unsigned uid, unsigned gid, uint32_t version, struct err *e)
+{
+	return edit_file(file, uid, gid, edit_remove, &version, e);
 }

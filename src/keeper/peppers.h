@@ -34,6 +34,18 @@ void peppers_free(struct peppers **);
 int peppers_add(const char *file, unsigned uid, unsigned gid, uint32_t *, struct err *)
     __attribute__((warn_unused_result));
 
+/*
+ * peppers_remove(file, uid, gid, version, e): take the line of ${version} out, in the same way: 1
+ * done, 0 there is none, -1 (ERR_CONFLICT: it is the newest).
+ */
+int peppers_remove(const char *file, unsigned uid, unsigned gid, uint32_t version, struct err *)
+    __attribute__((warn_unused_result));
+
+/* Were they read from systemd's credential, which cannot be written? */
+int peppers_credential(const struct peppers *);
+/* Forget one of them, if it is there. */
+void peppers_drop(struct peppers *, uint32_t version);
+
 size_t peppers_count(const struct peppers *);
 /* Version ${i}, newest first. */
 uint32_t peppers_version(const struct peppers *, size_t i);

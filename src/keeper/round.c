@@ -35,7 +35,8 @@
 struct item {
 	struct peer *peer;
 	struct wire_check check;
-	uint8_t *answer; /* in the arena; NULL: none is sent */
+	struct wire_report report; /* attempts 0: it is a check */
+	uint8_t *answer;	   /* in the arena; NULL: none is sent */
 	size_t answer_len;
 };
 
@@ -96,13 +97,32 @@ keep_request(struct peer *p, const uint8_t *message, size_t len)
 	p->kind = PEER_ADMIN;
 }
 
+/* For the round it is a check that nobody waits for: only its identity and time are looked at. */
+static int
+take_report(struct span message, struct item *it, struct err *e)
+{
+	if (wire_report_decode(message, &it->report, e) != 0)
+		return -1;
+	it->check = (struct wire_check){.client = it->report.client,
+	    .seq = it->report.seq,
+	    .deadline_us = it->report.deadline_us};
+	return 0;
+}
+
+/* A check, or a report. */
 static void
 add_check(struct round *r, struct peer *p, struct span message)
 {
 	struct item *it = &r->items[r->n];
 	struct err e = {0};
+	int rc;
 
-	if (wire_check_decode(message, &it->check, &e) != 0) {
+	it->report.attempts = 0;
+	if (wire_type_of(message) == WIRE_REPORT)
+		rc = take_report(message, it, &e);
+	else
+		rc = wire_check_decode(message, &it->check, &e);
+	if (rc != 0) {
 		refuse(p, e.msg);
 		return;
 	}
@@ -261,6 +281,26 @@ struct run {
 	int wrote;
 };
 
+/*
+ * One item: 0 and its answer, -1.  What a stranger reports is not believed: nobody could tell it
+ * from the truth.
+ */
+static int
+decide_item(struct round *r, struct item *it, const struct decide_times *t, struct wire_answer *a,
+    int *wrote, struct err *e)
+{
+	const struct round_with *with = &r->with;
+
+	*wrote = 0;
+	if (it->report.attempts == 0)
+		return decide_check(with->decide, &it->check, t, a, wrote, e);
+	*a = (struct wire_answer){.seq = it->report.seq, .verdict = VERDICT_CLIENT_BLOCKED};
+	if (!it->peer->who.may_admin)
+		return 0;
+	return reports_take(
+	    with->reports, with->store, &it->report, t->wall_us, clock_mono_us(), wrote, e);
+}
+
 static int
 decide_run(void *cookie, struct err *e)
 {
@@ -277,7 +317,7 @@ decide_run(void *cookie, struct err *e)
 
 		if (it->peer == NULL)
 			continue;
-		if (decide_check(with->decide, &it->check, &t, &a, &wrote, e) != 0)
+		if (decide_item(run->round, it, &t, &a, &wrote, e) != 0)
 			return -1;
 		put_answer(run->round, it, &a);
 		if (!wrote)

@@ -12,6 +12,7 @@
 #include "keeper/decide.h"
 #include "keeper/lastbatch.h"
 #include "keeper/peer.h"
+#include "keeper/reports.h"
 #include "keeper/steady.h"
 #include "store/store.h"
 
@@ -27,6 +28,7 @@ struct round_with {
 	struct decide *decide;
 	struct steady *steady;
 	struct lastbatch *last;
+	struct reports *reports;
 };
 
 struct round *round_new(const struct round_with *, struct err *);

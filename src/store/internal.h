@@ -73,6 +73,8 @@ struct store {
 	atomic_int panicked;
 	atomic_int full; /* space ran out, and nothing was committed since */
 	atomic_uint_fast64_t checkpoints;
+	atomic_int_fast64_t hold_until_us; /* CLOCK_MONOTONIC; no checkpoint before */
+	atomic_int checkpointing;
 	atomic_int_fast64_t said_second; /* Berkeley DB's messages in that second */
 	atomic_uint said;
 	DB_LSN checkpoint; /* the newest that housekeeping knows of; its own */

@@ -314,6 +314,49 @@ int store_housekeep(struct store *, int force, struct err *) __attribute__((warn
 int store_space(struct store *, uint64_t *free_bytes, struct err *)
     __attribute__((warn_unused_result));
 
+/* ---- backups ---- */
+
+/*
+ * store_hold(S, for_us, &held): take no checkpoint and remove no log for so long from now on (0: no
+ * longer).  *held: was that so until now?  1; 0 while an earlier checkpoint is still being written:
+ * ask again until 1, and begin then.
+ */
+int store_hold(struct store *, int64_t for_us, int *held);
+/*
+ * store_copy(from, to, copied, cookie, e): copies the files of the store in directory ${from}, which
+ * its owner holds or nobody owns, into the empty directory ${to}.  Opening the copy recovers it.
+ * ${copied} (may be NULL) is told the bytes so far; another answer than 0 ends it.  0 or -1, and
+ * then what is in ${to} is of no use.
+ */
+typedef int store_copied_fn(void *cookie, uint64_t bytes);
+int store_copy(const char *from, const char *to, store_copied_fn *, void *, struct err *)
+    __attribute__((warn_unused_result));
+/* Is there any file of a store in this directory?  1, 0 (also without the directory), -1. */
+int store_files_in(const char *dir, struct err *) __attribute__((warn_unused_result));
+
+/*
+ * store_compact(S, place, cap, &pages, e): one slice of giving back pages that records have left
+ * empty or half full; outside a batch.  ${place}: "" at the beginning, then what came back in it
+ * (STORE_COMPACT_PLACE_MAX bytes).  *pages: given back to the file system.  1 at the end, 0, -1.
+ */
+#define STORE_COMPACT_PLACE_MAX 640
+int store_compact(struct store *, char *place, size_t cap, uint64_t *pages, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ---- is it whole?  Nobody else may use the store meanwhile. ---- */
+
+struct store_verify {
+	void (*found)(void *cookie, const char *what); /* something wrong, in one line */
+	void (*at)(void *cookie, const char *database, uint64_t record); /* progress */
+	void *cookie;
+};
+/* The files in ${dir}, which is not open: pages, checksums, structure.  0 or -1. */
+int store_verify_files(const char *dir, const struct store_verify *, struct err *)
+    __attribute__((warn_unused_result));
+/* Records, indexes, logs and counts (not the audit trail: store_audit_verify).  0 or -1. */
+int store_verify_records(struct store *, const struct store_verify *, struct err *)
+    __attribute__((warn_unused_result));
+
 /* ---- figures, for `apikey db stat`: no walk, but some ms when the cache has GiBs ---- */
 
 struct store_stat {

@@ -77,7 +77,7 @@ wire_type_of(struct span message)
 	length = rbuf_u32(&r);
 	if (r.bad || version != WIRE_VERSION || zero != 0 || length != message.len - WIRE_HEADER)
 		return -1;
-	return type >= WIRE_CHECK && type <= WIRE_REPLY ? (int)type : -1;
+	return type >= WIRE_CHECK && type <= WIRE_REPORT ? (int)type : -1;
 }
 
 struct span
@@ -176,6 +176,61 @@ wire_check_decode(struct span message, struct wire_check *out, struct err *e)
 	if (c.cost > LIMIT_COST_MAX)
 		return err_set(e, ERR_INPUT, "a check message with a cost over %d", LIMIT_COST_MAX);
 	*out = c;
+	return 0;
+}
+
+/* One client's network, as netaddr_client makes it, and plausible figures. */
+static int
+report_ok(const struct wire_report *r)
+{
+	struct netaddr_net same;
+
+	netaddr_client(&r->client_net.addr, &same);
+	return same.bits == r->client_net.bits &&
+	       memcmp(same.addr.b, r->client_net.addr.b, sizeof(same.addr.b)) == 0 &&
+	       r->attempts >= 1 && r->attempts <= WIRE_ATTEMPTS_MAX && r->block_us >= 0 &&
+	       r->block_us <= WIRE_BLOCK_MAX_US;
+}
+
+void
+wire_report_encode(const struct wire_report *r, struct wbuf *w)
+{
+	size_t start = begin(w, WIRE_REPORT);
+
+	if (!report_ok(r))
+		w->overflow = 1;
+	wbuf_u64(w, r->client);
+	wbuf_u64(w, r->seq);
+	wbuf_u64(w, (uint64_t)r->deadline_us);
+	wbuf_bytes(w, r->client_net.addr.b, sizeof(r->client_net.addr.b));
+	wbuf_u8(w, r->client_net.bits);
+	wbuf_u32(w, r->attempts);
+	wbuf_u64(w, (uint64_t)r->block_us);
+	finish(w, start, WIRE_CHECK_MAX);
+}
+
+int
+wire_report_decode(struct span message, struct wire_report *out, struct err *e)
+{
+	struct wire_report p = {0};
+	struct rbuf r;
+	const uint8_t *addr;
+
+	*out = p;
+	if (wire_type_of(message) != WIRE_REPORT)
+		return err_set(e, ERR_INPUT, "not a report message");
+	rbuf_init(&r, message.p + WIRE_HEADER, message.len - WIRE_HEADER);
+	p.client = rbuf_u64(&r);
+	p.seq = rbuf_u64(&r);
+	p.deadline_us = (int64_t)rbuf_u64(&r);
+	if ((addr = rbuf_bytes(&r, sizeof(p.client_net.addr.b))) != NULL)
+		memcpy(p.client_net.addr.b, addr, sizeof(p.client_net.addr.b));
+	p.client_net.bits = rbuf_u8(&r);
+	p.attempts = rbuf_u32(&r);
+	p.block_us = (int64_t)rbuf_u64(&r);
+	if (rbuf_done(&r) != 0 || !report_ok(&p))
+		return err_set(e, ERR_INPUT, "a report message with a malformed field");
+	*out = p;
 	return 0;
 }
 

@@ -41,7 +41,8 @@ enum wire_type {
 	WIRE_CHECK = 1,
 	WIRE_ANSWER = 2,
 	WIRE_ADMIN = 3, /* JSON request */
-	WIRE_REPLY = 4	/* JSON reply */
+	WIRE_REPLY = 4, /* JSON reply */
+	WIRE_REPORT = 5 /* a client was blocked; an answer follows, which says nothing */
 };
 
 /* Where the credential was seen, when it was not where it belongs (bits = KEYREC_EXPOSED_*). */
@@ -58,6 +59,17 @@ struct wire_check {
 	int browser; /* it came from a browser: Origin or Sec-Fetch-* */
 	struct netaddr addr;
 	struct span credential, needed_scopes, referrer, app, method, request_id;
+};
+
+#define WIRE_ATTEMPTS_MAX 1000000
+#define WIRE_BLOCK_MAX_US (INT64_C(366) * 86400 * 1000000)
+
+struct wire_report {
+	uint64_t client, seq; /* as in a check */
+	int64_t deadline_us;
+	struct netaddr_net client_net; /* who: netaddr_client */
+	uint32_t attempts;	       /* failed ones that led to it */
+	int64_t block_us;
 };
 
 struct wire_limit {
@@ -83,9 +95,12 @@ struct wire_answer {
 
 /* Whole messages, header included.  Encoders overflow ${w} when something is over its bound. */
 void wire_check_encode(const struct wire_check *, struct wbuf *);
+void wire_report_encode(const struct wire_report *, struct wbuf *);
 void wire_answer_encode(const struct wire_answer *, struct wbuf *);
 /* Decoded spans borrow from the message.  0, or -1 and why. */
 int wire_check_decode(struct span, struct wire_check *, struct err *)
+    __attribute__((warn_unused_result));
+int wire_report_decode(struct span, struct wire_report *, struct err *)
     __attribute__((warn_unused_result));
 int wire_answer_decode(struct span, struct wire_answer *, struct err *)
     __attribute__((warn_unused_result));

@@ -4,7 +4,8 @@
  * peppers, HMAC, lookup, limits, one commit a batch (WRITE_NOSYNC), on one core.  Prints one line
  * of figures; compiled by `make tests/bench/decide`.
  *
- *	build/tests/bench/decide [-k KEYS] [-l LIMITS] [-n UNITS] [-b BATCH] [-c CHECKS]
+ *	build/tests/bench/decide [-k KEYS] [-l LIMITS] [-n UNITS] [-b BATCH] [-c CHECKS] [-a
+ *NETWORKS]
  *
  * CPU time is what counts on a shared machine; `valgrind --tool=callgrind` counts its instructions.
  */
@@ -22,7 +23,7 @@
 struct run {
 	struct kf *f;
 	const char (*keys)[TOKEN_MAX + 1];
-	unsigned nkeys, batch;
+	unsigned nkeys, batch, networks;
 	uint64_t next, admitted;
 };
 
@@ -46,6 +47,16 @@ one_batch(void *cookie, struct err *e)
 		struct wire_answer answer;
 		int wrote = 0;
 
+		/* One of the key's networks, if it has any: 10.N.M.0/24. */
+		if (r->networks > 0) {
+			unsigned net = (unsigned)(r->next * 104729 % r->networks);
+
+			check.has_addr = 1;
+			memcpy(check.addr.b,
+			    (uint8_t[16]){
+				[10] = 0xff, 0xff, 10, (uint8_t)(net >> 8), (uint8_t)net, 7},
+			    sizeof(check.addr.b));
+		}
 		check.credential = span_of(r->keys[r->next++ * 7919 % r->nkeys]);
 		r->f->now.steady_us += 3;
 		if (decide_check(r->f->decide, &check, &r->f->now, &answer, &wrote, e) == -1)
@@ -58,17 +69,20 @@ one_batch(void *cookie, struct err *e)
 static void
 insert(struct run *r, const char *plan, char key[TOKEN_MAX + 1])
 {
+	static char request[65536];
 	struct kf *f = r->f;
-	char request[256];
-	struct wbuf reply;
+	struct wbuf w, reply;
 	const char *at;
-	int n;
 
-	n = snprintf(request, sizeof(request),
-	    "{\"op\":\"key.create\",\"owner\":\"o\",\"plan\":\"%s\"}", plan);
+	wbuf_init(&w, request, sizeof(request));
+	wbuf_printf(
+	    &w, "{\"op\":\"key.create\",\"owner\":\"o\",\"plan\":\"%s\",\"allow_ips\":[", plan);
+	for (unsigned i = 0; i < r->networks; i++)
+		wbuf_printf(&w, "%s\"10.%u.%u.0/24\"", i > 0 ? "," : "", i >> 8, i & 255);
+	wbuf_str(&w, "]}");
 	wbuf_init(&reply, f->reply, sizeof(f->reply));
-	ops_run(&f->ops, &(struct ops_peer){.uid = getuid(), .may_admin = 1},
-	    (struct span){request, (size_t)n}, &reply, &f->changed);
+	ops_run(&f->ops, &(struct ops_peer){.uid = getuid(), .may_admin = 1}, wbuf_view(&w), &reply,
+	    &f->changed);
 	at = strstr(wbuf_cstr(&reply), "\"key\":\"ak_");
 	assert_non_null(at);
 	assert_int_equal(
@@ -86,7 +100,7 @@ main(int argc, char **argv)
 	double start;
 	int c;
 
-	while ((c = getopt(argc, argv, "k:l:n:b:c:")) != -1) {
+	while ((c = getopt(argc, argv, "k:l:n:b:c:a:")) != -1) {
 		unsigned long long n = strtoull(optarg, NULL, 10);
 
 		switch (c) {
@@ -104,6 +118,9 @@ main(int argc, char **argv)
 			break;
 		case 'c':
 			checks = n;
+			break;
+		case 'a':
+			r.networks = (unsigned)n;
 			break;
 		default:
 			return 2;
@@ -143,9 +160,9 @@ main(int argc, char **argv)
 		decide_batch_end(r.f->decide, 1);
 	}
 	start = cpu_us() - start;
-	printf("keys=%u limits=%u units=%llu batch=%u checks=%llu admitted=%llu "
+	printf("keys=%u networks=%u limits=%u units=%llu batch=%u checks=%llu admitted=%llu "
 	       "cpu_us_per_check=%.2f checks_per_cpu_second=%.0f\n",
-	    nkeys, limits, units, r.batch, checks, (unsigned long long)r.admitted,
+	    nkeys, r.networks, limits, units, r.batch, checks, (unsigned long long)r.admitted,
 	    start / (double)checks, (double)checks / start * 1e6);
 	free(keys);
 	(void)kf_teardown(&(void *){r.f});

@@ -103,6 +103,20 @@ def test_rate_limited(site):
             assert reply.header("WWW-Authenticate") is None
 
 
+def test_blocked(site):
+    """Each attempt is counted once, the last 401 is the twentieth; then it is a whole 429, and a good key from the same address works."""
+    guesser = "127.0.0.66"
+    ways = "X-API-Key: junk", "Authorization: Bearer ak_live_junk"
+    for i in range(20):
+        check_denial(site.mount.send(site.mount.api + "x", ways[i % 2], source=guesser), 401, "key_invalid")
+    for header in (*ways, "X-Other: no key"):
+        reply = site.mount.send(site.mount.api + "x", header, source=guesser)
+        check_denial(reply, 429, "client_blocked")
+        assert 1 <= int(reply.header("Retry-After")) <= 300 and reply.header("WWW-Authenticate") is None
+    assert site.mount.send(site.mount.api + "x", key=site.key, source=guesser).status == 200
+    check_denial(site.mount.send(site.mount.api + "x", ways[0], source="127.0.0.67"), 401, "key_invalid")
+
+
 def test_plain_http_is_refused(site):
     with site.backend_untouched():
         check_denial(site.mount.curl(site.mount.api + "x", key=site.limited(1), plain=True), 403, "https_required")

@@ -89,6 +89,9 @@ start(int64_t timeout_us, int with_keeper, int variant)
 	    .query_parameters = {(char *)"api_key"},
 	    .allow_query_keys = variant == 'q',
 	    .app_header = (char *)"X-App-Id",
+	    .failed_attempts = variant == 'b' ? 3 : 0,
+	    .failed_window_us = 60000000,
+	    .block_time_us = 60000000,
 	    .keeper_timeout_us = timeout_us,
 	    .max_connections = MANY + 10,
 	    .log_level = variant == 'd' ? LOG_LVL_DEBUG : LOG_LVL_ERROR};
@@ -157,6 +160,8 @@ teardown(void **state)
 		close(F.keeper_listen_fd);
 	unlink(F.keeper_path);
 	unlink(F.path);
+	snprintf(text, sizeof(text), "%s/clients", F.dir);
+	unlink(text);
 	rmdir(F.dir);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
@@ -794,6 +799,58 @@ test_stop(void **state)
 	close(idle);
 }
 
+/* The keeper hears once that a client is blocked; what has a right checksum it is still asked, and
+ * its answer stands unless it is a 401. */
+static void
+test_blocked(void **state)
+{
+	static char mem[WIRE_CHECK_MAX];
+	struct wire_answer a = {.verdict = VERDICT_KEY_REVOKED};
+	struct wire_report r;
+	struct wire_check c;
+	struct err e;
+	ssize_t n;
+	int fd;
+
+	(void)state;
+	start(5000000, 1, 'b');
+	keeper_accept();
+	fd = raw_connect(F.path);
+	for (int i = 0; i < 2; i++) {
+		SEND(fd, "HTTPS", "on", "HTTP_X_API_KEY", "junk", "REMOTE_ADDR", "192.0.2.1");
+		expect_denied(fd, "401", "key_invalid");
+	}
+	SEND(fd, GOOD, "REMOTE_ADDR", "192.0.2.1");
+	keeper_gets(&c);
+	a.seq = c.seq;
+	keeper_sends(&a);
+	expect_denied(fd, "401", "key_revoked");
+	n = recv(F.keeper_fd, mem, sizeof(mem), 0);
+	assert_true(n > 0);
+	assert_int_equal(wire_report_decode((struct span){mem, (size_t)n}, &r, &e), 0);
+	assert_int_equal(r.attempts, 3);
+	assert_int_equal(r.block_us, 60000000);
+	assert_int_equal(r.client_net.bits, 128);
+	a.seq = r.seq;
+	keeper_sends(&a);
+	for (int i = 0; i < 10; i++) {
+		SEND(fd, "HTTPS", "on", "HTTP_X_API_KEY", "junk", "REMOTE_ADDR", "192.0.2.1");
+		expect_denied(fd, "429", "client_blocked");
+		SEND(fd, "HTTPS", "on", "REMOTE_ADDR", "192.0.2.1");
+		expect_denied(fd, "429", "client_blocked");
+	}
+	SEND(fd, GOOD, "REMOTE_ADDR", "192.0.2.1");
+	keeper_gets(&c);
+	keeper_admits(c.seq, "acme");
+	expect(fd, "200", "acme");
+	SEND(fd, GOOD, "REMOTE_ADDR", "192.0.2.1");
+	keeper_gets(&c);
+	a.seq = c.seq;
+	keeper_sends(&a);
+	expect_denied(fd, "429", "client_blocked");
+	close(fd);
+}
+
 static void
 test_new_fails(void **state)
 {
@@ -837,6 +894,7 @@ main(void)
 	    TEST(test_client_gone),
 	    TEST(test_too_large),
 	    TEST(test_stop),
+	    TEST(test_blocked),
 	    cmocka_unit_test(test_new_fails),
 	};
 

@@ -138,7 +138,7 @@ no_key(void **state)
 	    {"https_required", "HTTP/1.1 403 x\r\n" COMMON("https_required"),
 		BODY("https_required", "403"), JUDGE_FAIL, CAUSE_HTTPS_UNSEEN},
 	    {"blocked", "HTTP/1.1 429 x\r\n" COMMON("client_blocked"),
-		BODY("client_blocked", "429"), JUDGE_SKIP, CAUSE_NONE},
+		BODY("client_blocked", "429"), JUDGE_FAIL, CAUSE_BLOCKED},
 	    {"another status", "HTTP/1.1 403 x\r\n" COMMON("key_missing") CHALLENGES, GOOD_BODY,
 		JUDGE_FAIL, CAUSE_STATUS_CHANGED},
 	    {"another status in the body", GOOD_HEAD, BODY("key_missing", "403"), JUDGE_FAIL,

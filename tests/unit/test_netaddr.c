@@ -253,10 +253,39 @@ hops(void **state)
 	}
 }
 
+/* What counts as one client. */
+static void
+clients(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} cases[] = {
+	    {"192.0.2.1", "192.0.2.1/32"},
+	    {"::ffff:192.0.2.1", "192.0.2.1/32"},
+	    {"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"},
+	    {"::1", "::/64"},
+	    {"::192.0.2.1", "::/64"}, /* not mapped: an IPv6 address like others */
+	    {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ffff:ffff:ffff:ffff::/64"},
+	};
+	char text[NETADDR_TEXT_MAX];
+	struct netaddr_net net;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct netaddr a = address(cases[i].in);
+
+		netaddr_client(&a, &net);
+		netaddr_net_format(&net, text);
+		assert_string_equal(text, cases[i].out);
+		assert_int_equal(netaddr_net_has(&net, &a), 1);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(clients),
 	    cmocka_unit_test(addresses),
 	    cmocka_unit_test(addresses_refused),
 	    cmocka_unit_test(networks),

@@ -2,8 +2,8 @@
 
 /*
  * Goal: peppers come only from a file that nobody else can have written or read, every malformed
- * line is told by its number and never by its content, and appending keeps what was there byte for
- * byte.  Guards Invariant 4 (no pepper in an error message).
+ * line is told by its number and never by its content, and adding and removing keep what was there
+ * byte for byte.  Guards Invariant 4 (no pepper in an error message).
  */
 
 #include <stdarg.h>
@@ -308,6 +308,39 @@ adding_fails_whole(void **state)
 	assert_string_equal(after, "1 " HEX1 "\n");
 }
 
+static void
+removing_keeps_the_rest(void **state)
+{
+	struct place *pl = *state;
+	char text[1024], dir[200];
+	struct err e = {0};
+	struct stat st;
+
+	put(pl->file, "# one\n1 " HEX1 "\n\n 2 " HEX2 " \n# three\n3 " HEX1, 0400);
+	assert_int_equal(peppers_remove(pl->file, (unsigned)-1, (unsigned)-1, 2, &e), 1);
+	(void)slurp(pl->file, text, sizeof(text));
+	assert_string_equal(text, "# one\n1 " HEX1 "\n\n# three\n3 " HEX1);
+	assert_int_equal(stat(pl->file, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0400);
+	assert_int_equal(peppers_remove(pl->file, (unsigned)-1, (unsigned)-1, 2, &e), 0);
+	/* The newest, and a file that is not right, stay as they are. */
+	assert_int_equal(peppers_remove(pl->file, (unsigned)-1, (unsigned)-1, 3, &e), -1);
+	assert_int_equal(e.code, ERR_CONFLICT);
+	put(pl->file, "1 " HEX1 "\n2 junk\n3 " HEX1 "\n", 0400);
+	assert_int_equal(peppers_remove(pl->file, (unsigned)-1, (unsigned)-1, 1, &e), -1);
+	assert_non_null(strstr(e.msg, "peppers:2"));
+	(void)slurp(pl->file, text, sizeof(text));
+	assert_non_null(strstr(text, "1 " HEX1));
+	/* So does one whose directory lets nobody write. */
+	if (geteuid() != 0) {
+		put(pl->file, "1 " HEX1 "\n3 " HEX1 "\n", 0400);
+		assert_true(snprintf(dir, sizeof(dir), "%s", pl->dir) > 0);
+		assert_int_equal(chmod(dir, 0500), 0);
+		assert_int_equal(peppers_remove(pl->file, (unsigned)-1, (unsigned)-1, 1, &e), -1);
+		assert_int_equal(chmod(dir, 0700), 0);
+	}
+}
+
 /* Several at once, each a process: every one gets a version of its own and none is lost. */
 static void
 adding_at_once(void **state)
@@ -351,6 +384,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(credential_goes_first, place_make, place_remove),
 	    cmocka_unit_test_setup_teardown(adding_keeps_the_rest, place_make, place_remove),
 	    cmocka_unit_test_setup_teardown(adding_fails_whole, place_make, place_remove),
+	    cmocka_unit_test_setup_teardown(removing_keeps_the_rest, place_make, place_remove),
 	    cmocka_unit_test_setup_teardown(adding_at_once, place_make, place_remove),
 	};
 

@@ -343,10 +343,47 @@ test_ok_needs_an_answer(void **state)
 	has("Apikey-Denied: misconfigured\r\n");
 }
 
+/* Retry-After is the block's own, rounded up, and nothing else of a 401 or of limits is there. */
+static void
+test_blocked_client(void **state)
+{
+	static const enum policy_mode modes[] = {POLICY_SERVE, POLICY_AUTH_REQUEST, POLICY_ACCEL,
+	    POLICY_AUTHORIZER, POLICY_ACCESS_CHECKER};
+	struct wire_answer revoked = {.verdict = VERDICT_KEY_REVOKED, .retry_us = 7000000};
+	struct render r = {
+	    .verdict = VERDICT_CLIENT_BLOCKED, .answer = &revoked, .config = &config};
+	static const struct {
+		int64_t us;
+		const char *header;
+	} cases[] = {{299750000, "Retry-After: 300\r\n"}, {1, "Retry-After: 1\r\n"},
+	    {0, "Retry-After: 1\r\n"}};
+
+	(void)state;
+	for (size_t m = 0; m < sizeof(modes) / sizeof(modes[0]); m++) {
+		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+			struct span out;
+
+			r.mode = modes[m];
+			r.blocked_us = cases[i].us;
+			render_reply(&r, &reply);
+			out = reply_view(&reply);
+			memcpy(text, out.p, out.len);
+			text[out.len] = '\0';
+			has(cases[i].header);
+			has("Apikey-Denied: client_blocked\r\n");
+			has(modes[m] == POLICY_AUTH_REQUEST ? "Status: 403" : "Status: 429");
+			has("\"code\":\"client_blocked\"");
+			has_not("WWW-Authenticate");
+			has_not("RateLimit");
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_blocked_client),
 	    cmocka_unit_test(test_admitted_serve),
 	    cmocka_unit_test(test_admitted_auth_request),
 	    cmocka_unit_test(test_admitted_accel),

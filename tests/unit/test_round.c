@@ -24,6 +24,7 @@ struct rig {
 	struct round *round;
 	struct steady steady;
 	struct lastbatch last;
+	struct reports reports;
 	struct peer *peer;
 	int fd;		  /* the worker's end */
 	struct span rest; /* of a datagram of answers */
@@ -39,7 +40,8 @@ rig_open(struct rig *g)
 	kf_open(g->f);
 	assert_int_equal(steady_open(&g->steady, g->f->store, &g->f->e), 0);
 	assert_int_equal(lastbatch_load(&g->last, g->f->store, clock_mono_us(), &g->f->e), 0);
-	with = (struct round_with){g->f->store, g->f->decide, &g->steady, &g->last};
+	memset(&g->reports, 0, sizeof(g->reports));
+	with = (struct round_with){g->f->store, g->f->decide, &g->steady, &g->last, &g->reports};
 	g->round = round_new(&with, &g->f->e);
 	assert_non_null(g->round);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, sv), 0);
@@ -318,6 +320,87 @@ the_gone_are_not_counted(void **state)
 	assert_int_equal(play(g), 0);
 }
 
+static void
+send_report(const struct rig *g, uint32_t number, uint64_t seq)
+{
+	struct netaddr a = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, (uint8_t)(number >> 16),
+	    (uint8_t)(number >> 8), (uint8_t)number}};
+	struct wire_report r = {.client = 1,
+	    .seq = seq,
+	    .deadline_us = clock_mono_us() + 10 * CLOCK_SECOND,
+	    .attempts = 20,
+	    .block_us = 300 * CLOCK_SECOND};
+	uint8_t mem[WIRE_CHECK_MAX];
+	struct wbuf w;
+
+	netaddr_client(&a, &r.client_net);
+	wbuf_init(&w, mem, sizeof(mem));
+	wire_report_encode(&r, &w);
+	assert_int_equal(send(g->fd, mem, w.len, 0), w.len);
+}
+
+/* A blocked client is an entry of the trail, beside checks of the same round. */
+static void
+reports_are_in_the_trail(void **state)
+{
+	struct rig *g = *state;
+	struct kf_key k = limited(g->f);
+	uint64_t before = store_audit_last(g->f->store);
+
+	send_check(g, &k, 1);
+	send_report(g, 1, 2);
+	send_check(g, &k, 3);
+	assert_int_equal(play(g), 1);
+	assert_int_equal(answer(g, 1), VERDICT_OK);
+	assert_int_equal(answer(g, 2), VERDICT_CLIENT_BLOCKED);
+	assert_int_equal(answer(g, 3), VERDICT_OK);
+	assert_int_equal(store_audit_last(g->f->store), before + 1);
+
+	/* Anybody may connect and say anything of anybody. */
+	g->peer->who.may_admin = 0;
+	send_report(g, 2, 4);
+	assert_int_equal(play(g), 0);
+	assert_int_equal(answer(g, 4), VERDICT_CLIENT_BLOCKED);
+	assert_int_equal(store_audit_last(g->f->store), before + 1);
+
+	/* A full disk. */
+	g->peer->who.may_admin = 1;
+	g->reports.hold = 1;
+	send_report(g, 3, 5);
+	assert_int_equal(play(g), 0);
+	assert_int_equal(answer(g, 5), VERDICT_CLIENT_BLOCKED);
+	assert_int_equal(reports_tick(&g->reports, g->f->store, 1), 0);
+	g->reports.hold = 0;
+	assert_int_equal(g->reports.left_out, 1);
+	assert_int_equal(reports_tick(&g->reports, g->f->store, 1), 1);
+	assert_int_equal(store_audit_last(g->f->store), before + 2);
+}
+
+/* However many are reported: so many entries a minute, and one for all the others. */
+static void
+reports_are_bounded(void **state)
+{
+	struct rig *g = *state;
+	uint64_t before = store_audit_last(g->f->store);
+
+	for (uint32_t i = 0; i < 500; i++) {
+		send_report(g, i, i + 1);
+		(void)play(g);
+		assert_int_equal(answer(g, i + 1), VERDICT_CLIENT_BLOCKED);
+	}
+	assert_int_equal(store_audit_last(g->f->store), before + REPORTS_MINUTE_MAX);
+	assert_int_equal(g->reports.left_out, 500 - REPORTS_MINUTE_MAX);
+	assert_int_equal(reports_tick(&g->reports, g->f->store, 0), 0);
+	/* A minute later. */
+	g->reports.minute_us -= 60 * CLOCK_SECOND;
+	assert_int_equal(reports_tick(&g->reports, g->f->store, 0), 1);
+	assert_int_equal(store_audit_last(g->f->store), before + REPORTS_MINUTE_MAX + 1);
+	assert_int_equal(reports_tick(&g->reports, g->f->store, 1), 0);
+	send_report(g, 1, 501);
+	assert_int_equal(play(g), 1);
+	assert_int_equal(store_audit_last(g->f->store), before + REPORTS_MINUTE_MAX + 2);
+}
+
 int
 main(void)
 {
@@ -329,6 +412,8 @@ main(void)
 	    T(tickets_are_waited_for),
 	    T(a_datagram_of_checks),
 	    T(the_gone_are_not_counted),
+	    T(reports_are_in_the_trail),
+	    T(reports_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,6 +135,77 @@ answer_comes_back_whole(void **state)
 	assert_int_equal(b.limits[1].violated, 1);
 }
 
+static struct wire_report
+full_report(const char *addr)
+{
+	struct wire_report r = {.client = 3,
+	    .seq = 9,
+	    .deadline_us = INT64_C(123456789012),
+	    .attempts = WIRE_ATTEMPTS_MAX,
+	    .block_us = WIRE_BLOCK_MAX_US};
+	struct netaddr a;
+
+	assert_int_equal(netaddr_parse(span_of(addr), &a), 0);
+	netaddr_client(&a, &r.client_net);
+	return r;
+}
+
+/* Whole, or not at all: no other length; no value that a worker would not send. */
+static void
+report_comes_back_whole(void **state)
+{
+	static const char *const addrs[] = {"192.0.2.1", "2001:db8::1"};
+	uint8_t mem[256];
+	struct wire_report r, back;
+	struct netaddr_net same;
+	struct err e = {0};
+	struct wbuf w;
+
+	(void)state;
+	for (int which = 0; which < 2; which++) {
+		r = full_report(addrs[which]);
+		wbuf_init(&w, mem, sizeof(mem));
+		wire_report_encode(&r, &w);
+		assert_false(w.overflow);
+		assert_int_equal(wire_report_decode(wbuf_view(&w), &back, &e), 0);
+		assert_int_equal(back.client, 3);
+		assert_int_equal(back.seq, 9);
+		assert_int_equal(back.deadline_us, r.deadline_us);
+		assert_memory_equal(back.client_net.addr.b, r.client_net.addr.b, 16);
+		assert_int_equal(back.client_net.bits, which == 0 ? 128 : 64);
+		assert_int_equal(back.attempts, WIRE_ATTEMPTS_MAX);
+		assert_int_equal(back.block_us, WIRE_BLOCK_MAX_US);
+		for (size_t n = 0; n <= w.len + 1; n++) {
+			mem[7] = (uint8_t)(n < WIRE_HEADER ? 0 : n - WIRE_HEADER);
+			if (n != w.len)
+				assert_int_equal(
+				    wire_report_decode((struct span){(char *)mem, n}, &back, &e),
+				    -1);
+		}
+		mem[7] = (uint8_t)(w.len - WIRE_HEADER);
+		for (size_t i = 0; i < w.len; i++) {
+			uint8_t was = mem[i];
+
+			for (int v = 0; v < 256; v++) {
+				mem[i] = (uint8_t)v;
+				if (wire_report_decode(wbuf_view(&w), &back, &e) != 0)
+					continue;
+				assert_true(
+				    back.attempts >= 1 && back.attempts <= WIRE_ATTEMPTS_MAX);
+				assert_true(
+				    back.block_us >= 0 && back.block_us <= WIRE_BLOCK_MAX_US);
+				netaddr_client(&back.client_net.addr, &same);
+				assert_memory_equal(&same, &back.client_net, sizeof(same));
+			}
+			mem[i] = was;
+		}
+	}
+	r.attempts = 0;
+	wbuf_init(&w, mem, sizeof(mem));
+	wire_report_encode(&r, &w);
+	assert_true(w.overflow);
+}
+
 /* Every length but the right one is refused, also when the header's length is made to agree. */
 static void
 no_other_length_decodes(void **state)
@@ -459,6 +530,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(check_comes_back_whole),
 	    cmocka_unit_test(answer_comes_back_whole),
+	    cmocka_unit_test(report_comes_back_whole),
 	    cmocka_unit_test(no_other_length_decodes),
 	    cmocka_unit_test(no_changed_answer_is_ok_without_a_key),
 	    cmocka_unit_test(bounds_are_kept_by_encoders),

@@ -62,6 +62,8 @@ class Daemon:
             "workers": 2,
             "log_level": "debug",
             "cache_size": "16M",
+            # All clients of a test have one address: the tests of blocking switch it on.
+            "failed_attempts": 0,
         }
         self.settings.update(settings)
         self.write_conf()

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * A copy of the store's files, for backups: made from outside, by whoever may read them, while the
+ * owner goes on working.
+ *
+ * The owner is asked to hold (store_hold): it then takes no checkpoint and removes no log, so that
+ * a copy of the databases and, after them, of the logs is what a kill would have left; opening it
+ * recovers it.  A page that is written while it is read may come out torn.  Its change is in the
+ * log, so that recovery meets it, and refuses the copy; one makes another, then.
+ *
+ * Invariants: databases before logs, for a page may only be on disk behind its log record; nothing
+ * in
+ * ${from} is changed; a copy is on disk when it is said to be done.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "store/internal.h"
+
+#define CHUNK_BYTES (256 << 10) /* whole pages of any database */
+#define LOG_PREFIX "log."
+#define LOG_NAME_LEN 14 /* log.0000000001 */
+
+int
+store_hold(struct store *s, int64_t for_us, int *held)
+{
+	int64_t now_us = clock_mono_us();
+
+	*held = atomic_load(&s->hold_until_us) > now_us;
+	atomic_store(&s->hold_until_us, for_us > 0 ? now_us + for_us : 0);
+	/* Whoever was before us in store_housekeep writes a checkpoint that our copy must not hold.
+	 */
+	return atomic_load(&s->checkpointing) == 0;
+}
+
+struct copy {
+	const char *from, *to;
+	int from_fd, to_fd;
+	store_copied_fn *copied;
+	void *cookie;
+	uint64_t bytes;
+	uint8_t *chunk;
+};
+
+static int
+write_all(const struct copy *c, int fd, const char *name, size_t n, struct err *e)
+{
+	size_t done = 0;
+	ssize_t rc;
+
+	while (done < n) {
+		rc = write(fd, c->chunk + done, n - done);
+		if (rc < 0 && errno == EINTR)
+			continue;
+		if (rc <= 0)
+			return err_sys(e, "%s/%s: cannot write", c->to, name);
+		done += (size_t)rc;
+	}
+	return 0;
+}
+
+static int
+copy_bytes(struct copy *c, int in, int out, const char *name, struct err *e)
+{
+	ssize_t n;
+
+	for (;;) {
+		n = read(in, c->chunk, CHUNK_BYTES);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "%s/%s: cannot read", c->from, name);
+		if (n == 0)
+			break;
+		if (write_all(c, out, name, (size_t)n, e) != 0)
+			return -1;
+		c->bytes += (uint64_t)n;
+		if (c->copied != NULL && c->copied(c->cookie, c->bytes) != 0)
+			return err_set(e, ERR_UNAVAILABLE, "interrupted");
+	}
+	return fsync(out) == 0 ? 0 : err_sys(e, "%s/%s: cannot sync", c->to, name);
+}
+
+static int
+copy_file(struct copy *c, const char *name, struct err *e)
+{
+	int in, out, rc;
+
+	if ((in = openat(c->from_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0)
+		return err_sys(e, "%s/%s: cannot open", c->from, name);
+	out = openat(c->to_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (out < 0) {
+		err_sys(e, "%s/%s: cannot make", c->to, name);
+		close(in);
+		return -1;
+	}
+	rc = copy_bytes(c, in, out, name, e);
+	close(in);
+	if (close(out) != 0 && rc == 0)
+		rc = err_sys(e, "%s/%s: cannot write", c->to, name);
+	return rc;
+}
+
+static int
+is_log(const struct dirent *d)
+{
+	return strlen(d->d_name) == LOG_NAME_LEN &&
+	       strncmp(d->d_name, LOG_PREFIX, strlen(LOG_PREFIX)) == 0 &&
+	       strspn(d->d_name + strlen(LOG_PREFIX), "0123456789") ==
+		   LOG_NAME_LEN - strlen(LOG_PREFIX);
+}
+
+/* What the owner appends meanwhile is part of the copy as far as it is there. */
+static int
+copy_logs(struct copy *c, struct err *e)
+{
+	struct dirent **logs;
+	int n = scandirat(c->from_fd, ".", &logs, is_log, alphasort), rc = 0;
+
+	if (n < 0)
+		return err_sys(e, "%s: cannot list", c->from);
+	if (n == 0)
+		rc = err_set(e, ERR_CORRUPT, "%s: there is no log: restore a backup", c->from);
+	for (int i = 0; i < n; i++) {
+		if (rc == 0)
+			rc = copy_file(c, logs[i]->d_name, e);
+		free(logs[i]);
+	}
+	free(logs);
+	return rc;
+}
+
+static int
+copy_all(struct copy *c, struct err *e)
+{
+	if ((c->from_fd = open(c->from, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return err_sys(e, "%s", c->from);
+	if ((c->to_fd = open(c->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return err_sys(e, "%s", c->to);
+	if ((c->chunk = malloc(CHUNK_BYTES)) == NULL)
+		return err_sys(e, "copying the store");
+	for (int which = 0; which < STORE_DBS; which++)
+		if (copy_file(c, store_db_specs[which].file, e) != 0)
+			return -1;
+	if (copy_logs(c, e) != 0)
+		return -1;
+	return fsync(c->to_fd) == 0 ? 0 : err_sys(e, "%s: cannot sync", c->to);
+}
+
+int
+store_copy(const char *from, const char *to, store_copied_fn *copied, void *cookie, struct err *e)
+{
+	struct copy c = {
+	    .from = from, .to = to, .from_fd = -1, .to_fd = -1, .copied = copied, .cookie = cookie};
+	int rc = copy_all(&c, e);
+
+	free(c.chunk);
+	if (c.from_fd >= 0)
+		close(c.from_fd);
+	if (c.to_fd >= 0)
+		close(c.to_fd);
+	return rc;
+}
+
+int
+store_files_in(const char *dir, struct err *e)
+{
+	struct dirent **logs;
+	struct stat st;
+	int fd, n, found = 0;
+
+	if ((fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return errno == ENOENT ? 0 : err_sys(e, "%s", dir);
+	for (int which = 0; which < STORE_DBS && !found; which++)
+		found = fstatat(fd, store_db_specs[which].file, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if ((n = scandirat(fd, ".", &logs, is_log, alphasort)) > 0)
+		found = 1;
+	for (int i = 0; i < n; i++)
+		free(logs[i]);
+	if (n >= 0)
+		free(logs);
+	close(fd);
+	return n < 0 ? err_sys(e, "%s: cannot list", dir) : found;
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Is a store whole?  First its files, page by page, as Berkeley DB verifies them; then what is in
+ * them: every record decodes, every index agrees with its primary, every log is in order, every
+ * count is right.
+ *
+ * Nobody else may use the store meanwhile: a store in service is verified in a copy (copy.c).  It
+ * changes nothing.
+ *
+ * Invariants: a finding is one line that names the database and the record, and no digest; it goes
+ * on after one, so that all of them are told; -1 means that it could not go on.
+ */
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alias.h"
+#include "store/internal.h"
+
+#define PATH_BYTES 4200
+#define PROGRESS_EVERY 1024
+
+struct verify {
+	struct store *store;
+	const struct store_verify *with;
+	const char *what;
+	uint64_t done;
+	uint8_t *value; /* KEYREC_MAX bytes */
+	uint64_t keys, aliases, plans, logs, blocks;
+};
+
+static void found(const struct store_verify *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+found(const struct store_verify *with, const char *fmt, ...)
+{
+	char line[600];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	with->found(with->cookie, n < 0 ? fmt : line);
+}
+
+/* ---- files ---- */
+
+static void
+file_says(const DB_ENV *env, const char *prefix, const char *message)
+{
+	(void)env;
+	(void)prefix;
+	(void)message; /* what is wrong with a page is of no use to anybody but us */
+}
+
+int
+store_verify_files(const char *dir, const struct store_verify *with, struct err *e)
+{
+	char path[PATH_BYTES];
+	DB *db;
+	int n, ret;
+
+	for (int which = 0; which < STORE_DBS; which++) {
+		const char *file = store_db_specs[which].file;
+
+		n = snprintf(path, sizeof(path), "%s/%s", dir, file);
+		if (n < 0 || (size_t)n >= sizeof(path))
+			return err_set(e, ERR_INPUT, "%.80s...: too long a path", dir);
+		with->at(with->cookie, file, 0);
+		if ((ret = db_create(&db, NULL, 0)) != 0)
+			return err_set(e, ERR_SYSTEM, "%s: %s", path, db_strerror(ret));
+		db->set_errcall(db, file_says);
+		/* Closes the handle, whatever it finds. */
+		ret = db->verify(db, path, NULL, NULL, 0);
+		if (ret == ENOENT)
+			found(with, "%s: missing", file);
+		else if (ret != 0)
+			found(with, "%s: damaged (%s)", file, db_strerror(ret));
+	}
+	return 0;
+}
+
+/* ---- records ---- */
+
+/* A record of the database that is walked; 0 to go on, -1. */
+typedef int record_fn(struct verify *, struct span key, struct span value, struct err *);
+
+static int
+walk(struct verify *v, enum store_db which, record_fn *fn, struct err *e)
+{
+	struct store_scan scan;
+	int rc;
+
+	v->what = store_db_specs[which].name;
+	v->done = 0;
+	if ((rc = store_scan_open(&scan, v->store, which, v->value, KEYREC_MAX, e)) == 0)
+		/* A hash has no order, and no place to begin but its first. */
+		rc = which == STORE_DB_KEYS ? store_scan_next(&scan, e)
+					    : store_scan_seek(&scan, span_of(""), e);
+	while (rc == 1) {
+		if (v->done++ % PROGRESS_EVERY == 0)
+			v->with->at(v->with->cookie, v->what, v->done);
+		if (fn(v, store_scan_key(&scan), store_span(v->value, scan.value_len), e) != 0)
+			rc = -1;
+		else
+			rc = store_scan_next(&scan, e);
+	}
+	store_scan_close(&scan);
+	return rc;
+}
+
+/* Is there "name NUL id" in an index? */
+static int
+in_index(struct verify *v, enum store_db which, struct span name, const char *id, struct err *e)
+{
+	uint8_t key[STORE_KEY_MAX];
+	struct wbuf w;
+	size_t len;
+	int rc;
+
+	wbuf_init(&w, key, sizeof(key));
+	wbuf_span(&w, name);
+	wbuf_u8(&w, 0);
+	wbuf_bytes(&w, id, TOKEN_ID_LEN);
+	rc = store_db_get(v->store, which, wbuf_view(&w), NULL, 0, &len, e);
+	if (rc == 0)
+		found(v->with, "%s: key %s is missing", store_db_specs[which].name, id);
+	return rc < 0 ? -1 : 0;
+}
+
+static int
+same_digest(struct verify *v, const char *id, struct span digest, struct err *e)
+{
+	uint8_t there[STORE_DIGEST_LEN];
+	int rc = store_key_find(v->store, span_of(id), there, e);
+
+	if (rc == 0)
+		found(v->with, "ids: key %s is missing", id);
+	else if (rc == 1 && memcmp(there, digest.p, STORE_DIGEST_LEN) != 0)
+		found(v->with, "ids: key %s has another record", id);
+	return rc < 0 ? -1 : 0;
+}
+
+static int
+plan_there(struct verify *v, const struct keyrec *rec, struct err *e)
+{
+	struct plan plan;
+	int rc;
+
+	if (plan_builtin(rec->plan, &plan))
+		return 0;
+	if ((rc = store_plan_get(v->store, rec->plan, &plan, e)) == 0)
+		found(v->with, "keys: key %s has a plan that is not there", rec->id);
+	return rc < 0 ? -1 : 0;
+}
+
+/* The older secrets of a key, each under its digest, each of this key. */
+static int
+chain_whole(struct verify *v, const struct keyrec *rec, struct err *e)
+{
+	uint8_t at[STORE_DIGEST_LEN], buf[ALIAS_MAX];
+	struct alias a = {.has_older = rec->previous != NULL};
+	struct err why;
+	size_t len;
+	int rc;
+
+	if (rec->previous != NULL)
+		memcpy(a.older, rec->previous, sizeof(a.older));
+	for (int n = 0; a.has_older && n <= STORE_OLD_SECRETS_MAX; n++) {
+		memcpy(at, a.older, sizeof(at));
+		rc = store_db_get(
+		    v->store, STORE_DB_KEYS, store_span(at, sizeof(at)), buf, sizeof(buf), &len, e);
+		if (rc < 0)
+			return -1;
+		if (rc == 0 || alias_decode(store_span(buf, len), &a, &why) != 0 ||
+		    strcmp(a.id, rec->id) != 0) {
+			found(v->with, "keys: an older secret of key %s is missing or damaged",
+			    rec->id);
+			return 0;
+		}
+		v->aliases--;
+	}
+	return 0;
+}
+
+static int
+key_record(struct verify *v, struct span key, struct span value, struct err *e)
+{
+	struct keyrec rec;
+	struct err why;
+
+	if (key.len != STORE_DIGEST_LEN) {
+		found(v->with, "keys: a digest of %zu bytes", key.len);
+		return 0;
+	}
+	if (alias_is(value)) {
+		v->aliases++; /* each is taken off again by the chain that it is in */
+		return 0;
+	}
+	if (keyrec_decode(value, &rec, &why) != 0) {
+		found(v->with, "keys: %s", why.msg);
+		return 0;
+	}
+	v->keys++;
+	if (same_digest(v, rec.id, key, e) != 0 ||
+	    in_index(v, STORE_DB_OWNERS, rec.owner, rec.id, e) != 0 ||
+	    in_index(v, STORE_DB_PLAN_KEYS, rec.plan, rec.id, e) != 0)
+		return -1;
+	return plan_there(v, &rec, e) != 0 ? -1 : chain_whole(v, &rec, e);
+}
+
+/* Each record has its entry: so as many entries as records means that there are no others. */
+static int
+entry(struct verify *v, struct span key, struct span value, struct err *e)
+{
+	(void)v;
+	(void)key;
+	(void)value;
+	(void)e;
+	return 0;
+}
+
+static int
+index_count(struct verify *v, enum store_db which, struct err *e)
+{
+	if (walk(v, which, entry, e) != 0)
+		return -1;
+	if (v->done != v->keys)
+		found(v->with, "%s: %llu entries for %llu keys", v->what,
+		    (unsigned long long)v->done, (unsigned long long)v->keys);
+	return 0;
+}
+
+static int
+plan_record(struct verify *v, struct span key, struct span value, struct err *e)
+{
+	struct plan plan;
+	struct err why;
+
+	(void)e;
+	v->plans++;
+	if (plan_decode(value, &plan, &why) != 0)
+		found(v->with, "plans: %s", why.msg);
+	else if (!span_is(key, plan.name))
+		found(v->with, "plans: plan %s under another name", plan.name);
+	return 0;
+}
+
+static int
+log_record(struct verify *v, struct span key, struct span value, struct err *e)
+{
+	struct store_log_blocks blocks = {v->store, key};
+	struct slog_io io = store_log_io(&blocks);
+	struct slog log;
+	struct err why;
+
+	/* What is being freed has no head any more. */
+	if (key.len == 0 || key.p[0] == '\0')
+		return 0;
+	v->logs++;
+	if (store_head_load(v->store, key, value, &log, &why) == 0) {
+		v->blocks += log.end_block - log.first_block;
+		if (slog_verify(&log, &io, &why) == 0)
+			return 0;
+	}
+	if (store_alive(v->store, e) != 0)
+		return -1;
+	found(v->with, "%s", why.msg);
+	return 0;
+}
+
+static void
+count(const struct verify *v, const char *what, uint64_t counted, uint64_t there)
+{
+	if (counted != there)
+		found(v->with, "meta: counts %llu %s, there are %llu", (unsigned long long)counted,
+		    what, (unsigned long long)there);
+}
+
+/* A use of a key that is gone costs a few bytes and nothing else; damage is what matters here. */
+static int
+use_record(struct verify *v, struct span key, struct span value, struct err *e)
+{
+	struct store_use use;
+	struct err why = {.code = ERR_NONE};
+
+	(void)value;
+	if (store_use_get(v->store, key, &use, &why) >= 0)
+		return 0;
+	if (store_alive(v->store, e) != 0)
+		return -1;
+	found(v->with, "%s", why.msg);
+	return 0;
+}
+
+static int
+stopped_record(struct verify *v, struct span key, struct span value, struct err *e)
+{
+	struct store_stop stop;
+	struct err why = {.code = ERR_NONE};
+
+	(void)value;
+	if (store_owner_stopped(v->store, key, &stop, &why) >= 0)
+		return 0;
+	if (store_alive(v->store, e) != 0)
+		return -1;
+	found(v->with, "%s", why.msg);
+	return 0;
+}
+
+static int
+verify_all(struct verify *v, struct err *e)
+{
+	const struct store_counts *c = &v->store->now.counts;
+
+	if (walk(v, STORE_DB_KEYS, key_record, e) != 0)
+		return -1;
+	if (v->aliases != 0)
+		found(v->with, "keys: older secrets that belong to no key");
+	if (index_count(v, STORE_DB_IDS, e) != 0 || index_count(v, STORE_DB_OWNERS, e) != 0 ||
+	    index_count(v, STORE_DB_PLAN_KEYS, e) != 0 ||
+	    walk(v, STORE_DB_PLANS, plan_record, e) != 0 ||
+	    walk(v, STORE_DB_LOGS, log_record, e) != 0 ||
+	    walk(v, STORE_DB_USES, use_record, e) != 0 ||
+	    walk(v, STORE_DB_STOPPED, stopped_record, e) != 0)
+		return -1;
+	count(v, "keys", c->keys, v->keys);
+	count(v, "plans", c->plans, v->plans);
+	count(v, "logs", c->logs, v->logs);
+	return 0;
+}
+
+int
+store_verify_records(struct store *s, const struct store_verify *with, struct err *e)
+{
+	struct verify v = {.store = s, .with = with};
+	int rc;
+
+	if ((v.value = malloc(KEYREC_MAX)) == NULL)
+		return err_sys(e, "verifying the store");
+	rc = verify_all(&v, e);
+	free(v.value);
+	return rc;
+}
