@@ -7,10 +7,6 @@
  * no lock subsystem, hence nothing that a killed process could leave locked.  Whoever gets the lock
  * on the directory runs recovery, always: there is no "clean" mark that could lie.
  *
- * A failing fsync ends the process.  Berkeley DB would retry it up to 100 times, and after a first
- * failure Linux may report success for pages that never reached the disk; only recovery from what
- * is really there is honest then.  The hook is Berkeley DB's, hence process-wide.
- *
  * Invariants: the lock is taken first and released last; the format is checked before any record
  * is.
  */
@@ -40,22 +36,6 @@
  * buckets. */
 #define MUTEX_PER_BYTES 2048
 #define MUTEX_REST 50000
-
-int
-store_sync_or_die(int fd)
-{
-	int rc;
-
-	do {
-		rc = fdatasync(fd);
-	} while (rc != 0 && errno == EINTR);
-	if (rc != 0) {
-		log_event(LOG_LVL_ERROR, "store_fsync_failed", "error", strerror(errno), "mend",
-		    "the disk lost writes: see the kernel's log, then start again", NULL);
-		_exit(STORE_EXIT_FSYNC);
-	}
-	return 0;
-}
 
 /*
  * Berkeley DB's own words.  A damaged file makes recovery repeat itself for every record of the
@@ -158,7 +138,8 @@ env_make(struct store *s, uint64_t cache_bytes, uint32_t with, struct err *e)
 {
 	int ret;
 
-	if ((ret = db_env_set_func_fsync(store_sync_or_die)) != 0 ||
+	if ((ret = db_env_set_func_fsync(store_sync)) != 0 ||
+	    (ret = db_env_set_func_open(store_sync_open)) != 0 ||
 	    (ret = db_env_set_func_pread(store_pages_pread)) != 0 ||
 	    (ret = db_env_create(&s->env, 0)) != 0) {
 		s->env = NULL;
@@ -266,7 +247,10 @@ dbs_open(struct store *s, struct err *e)
 	}
 	if (store_counts_read(s, e) != 0 || store_audit_load(s, e) != 0)
 		return -1;
-	return store_mark_begin(s, e);
+	/* The names of new files; Berkeley DB syncs only their content. */
+	if (fsync(s->dir_fd) != 0)
+		return err_sys(e, "%s: cannot sync", s->dir);
+	return 0;
 }
 
 struct store *

@@ -62,9 +62,8 @@ struct store {
 	DB *dbs[STORE_DBS];
 	char *dir; /* absolute */
 	int dir_fd, lock_fd, mark_fd;
-	DB_LSN marked;	/* mark.c's: up to there the log is on disk, all that is known of it */
-	uint32_t named; /* the log file up to which names are durable */
-	int new_store;	/* being made */
+	DB_LSN marked; /* mark.c's: up to there the log is on disk, all that is known of it */
+	int new_store; /* being made */
 	uint64_t min_free_bytes;
 	int64_t opened_us, recovery_us;
 
@@ -108,8 +107,6 @@ void store_dir_release(struct store *);
 int store_mark_read(struct store *, struct err *) __attribute__((warn_unused_result));
 /* The log is not shorter than it was. */
 int store_mark_check(struct store *, struct err *) __attribute__((warn_unused_result));
-/* When it is open: all files' names are made durable. */
-int store_mark_begin(struct store *, struct err *) __attribute__((warn_unused_result));
 /* After a flush, by whoever flushed. */
 int store_mark_write(struct store *, struct err *) __attribute__((warn_unused_result));
 
@@ -129,10 +126,10 @@ void store_pages_end(void);
 /* In the batch that makes a new store. */
 int store_pages_first(struct store *, struct err *) __attribute__((warn_unused_result));
 
-/* ---- env.c ---- */
+/* ---- sync.c: Berkeley DB's fsync and open ---- */
 
-/* fdatasync; when it fails, the end of the process. */
-int store_sync_or_die(int fd);
+int store_sync(int fd);
+int store_sync_open(const char *, int flags, ...);
 
 /* ---- heads.c: limit logs in memory ---- */
 

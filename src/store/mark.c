@@ -112,20 +112,6 @@ store_mark_check(struct store *s, struct err *e)
 }
 
 int
-store_mark_begin(struct store *s, struct err *e)
-{
-	DB_LSN end, disk;
-
-	/* The names of new files; Berkeley DB syncs only their content. */
-	if (fsync(s->dir_fd) != 0)
-		return err_sys(e, "%s: cannot sync", s->dir);
-	if (places(s, &end, &disk, e) != 0)
-		return -1;
-	s->named = end.file;
-	return 0;
-}
-
-int
 store_mark_write(struct store *s, struct err *e)
 {
 	char text[MARK_LEN + 1];
@@ -135,10 +121,6 @@ store_mark_write(struct store *s, struct err *e)
 		return -1;
 	if (log_compare(&disk, &s->marked) <= 0)
 		return 0;
-	/* A new log file: Berkeley DB syncs its content, but not its name. */
-	if (disk.file != s->named)
-		store_sync_or_die(s->dir_fd);
-	s->named = disk.file;
 	if (snprintf(text, sizeof(text), "%010" PRIu32 " %010" PRIu32 "\n", disk.file,
 		disk.offset) != MARK_LEN)
 		return err_set(e, ERR_INTERNAL, "the mark of the log does not fit");
