@@ -29,6 +29,8 @@
 
 #define IMAGES_A_WRITER 30
 #define WRITER_BATCHES 600
+#define CHECKPOINT_EACH 4
+#define WITH_HOUSE 100 /* so many batches, and then the housekeeping may catch up */
 #define HANGS_S 60
 
 enum { NOTE_OPEN, NOTE_COMMITTED, NOTE_FLUSHED };
@@ -46,6 +48,7 @@ dice(uint32_t below)
 /* ---- the writer ---- */
 
 static atomic_uint_fast64_t committed;
+static atomic_uint rounds; /* of the housekeeping */
 static atomic_int ended;
 
 static void *
@@ -60,8 +63,9 @@ keep_house(void *arg)
 		if (store_flush(f->s, &e) != 0)
 			_exit(3);
 		power_note(NOTE_FLUSHED, n);
-		if (store_housekeep(f->s, i % 4 == 3, &e) != 0)
+		if (store_housekeep(f->s, i % CHECKPOINT_EACH == 0, &e) != 0)
 			_exit(3);
+		atomic_fetch_add(&rounds, 1);
 		usleep(500); /* a pace, not a barrier */
 	}
 	return NULL;
@@ -82,6 +86,8 @@ static void __attribute__((noreturn)) write_batches(struct fixture *f)
 			_exit(4);
 		power_note(NOTE_COMMITTED, n + 1);
 		atomic_store(&committed, n + 1);
+		if (n % WITH_HOUSE == WITH_HOUSE - 1)
+			let_keep_house();
 	}
 	atomic_store(&ended, 1);
 	pthread_join(thread, NULL);
