@@ -331,6 +331,9 @@ static const struct option_operand version_operand[] = {
 static const struct option_operand url_operand[] = {{"URL", "url", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand id_operand[] = {{"ID", "id", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand plan_operand[] = {{"NAME", "name", 0, 0}, {NULL, NULL, 0, 0}};
+static const struct option_operand dir_operand[] = {{"DIR", "dir", 0, 0}, {NULL, NULL, 0, 0}};
+static const struct option_operand dir_operand_optional[] = {
+    {"DIR", "dir", 1, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand help_operand[] = {
     {"COMMAND", "command", 1, 1}, {NULL, NULL, 0, 0}};
 
@@ -387,6 +390,24 @@ static const struct command commands[] = {
 	"from then on. Keep the backups of the file as long as backups of the store that need "
 	"it.\n"},
     {"db", "stat", cmd_db_stat, NULL, NULL, 0, "print figures of the store", NULL},
+    {"db", "verify", cmd_db_verify, NULL, dir_operand_optional, 0,
+	"look for damage in the store, or in a backup",
+	"Works on a copy (in TMPDIR, or /var/tmp), so that apikeyd may go on: every page and its\n"
+	"checksum, every index against its records, every limit's log, all counts. One line a\n"
+	"finding. The exit status is 0 when it is whole, 1 when not.\n"},
+    {"db", "backup", cmd_db_backup, NULL, dir_operand, 0,
+	"copy the store to a directory while it is in use",
+	"A consistent copy as of one moment, recovered and verified, becomes DIR when it is "
+	"whole;\n"
+	"a backup that is there is replaced then, and not before. Keys can only be recognised "
+	"with\n"
+	"the pepper file: back that up, too, to another place.\n"},
+    {"db", "restore", cmd_db_restore, NULL, dir_operand, 0, "make a backup the store",
+	"Refused while apikeyd runs. A store that is there is moved aside, into a directory of its\n"
+	"own. Keys revoked, disabled or rotated since the backup are as they were before.\n"},
+    {"db", "compact", cmd_db_compact, NULL, NULL, 0,
+	"give back space that deleted records have left",
+	"In small slices, while apikeyd works.\n"},
     {"help", NULL, cmd_help, NULL, help_operand, 1, "say how a command is used", NULL},
 };
 

@@ -40,6 +40,12 @@ int cmd_doctor(struct tool *, struct options *, struct err *);
 /* cmd_db.c */
 int cmd_db_stat(struct tool *, struct options *, struct err *);
 
+/* cmd_backup.c */
+int cmd_db_backup(struct tool *, struct options *, struct err *);
+int cmd_db_restore(struct tool *, struct options *, struct err *);
+int cmd_db_verify(struct tool *, struct options *, struct err *);
+int cmd_db_compact(struct tool *, struct options *, struct err *);
+
 /* cmd_help.c */
 int cmd_help(struct tool *, struct options *, struct err *);
 

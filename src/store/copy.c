@@ -110,12 +110,18 @@ copy_file(struct copy *c, const char *name, struct err *e)
 }
 
 static int
+is_log_name(const char *name)
+{
+	size_t prefix = strlen(LOG_PREFIX);
+
+	return strlen(name) == LOG_NAME_LEN && strncmp(name, LOG_PREFIX, prefix) == 0 &&
+	       strspn(name + prefix, "0123456789") == LOG_NAME_LEN - prefix;
+}
+
+static int
 is_log(const struct dirent *d)
 {
-	return strlen(d->d_name) == LOG_NAME_LEN &&
-	       strncmp(d->d_name, LOG_PREFIX, strlen(LOG_PREFIX)) == 0 &&
-	       strspn(d->d_name + strlen(LOG_PREFIX), "0123456789") ==
-		   LOG_NAME_LEN - strlen(LOG_PREFIX);
+	return is_log_name(d->d_name);
 }
 
 /* What the owner appends meanwhile is part of the copy as far as it is there. */
@@ -168,6 +174,29 @@ store_copy(const char *from, const char *to, store_copied_fn *copied, void *cook
 	if (c.to_fd >= 0)
 		close(c.to_fd);
 	return rc;
+}
+
+int
+store_is_file(const char *name)
+{
+	for (int which = 0; which < STORE_DBS; which++)
+		if (strcmp(name, store_db_specs[which].file) == 0)
+			return 1;
+	return strcmp(name, STORE_MARK_FILE) == 0 || is_log_name(name);
+}
+
+void
+store_remove_logs(int dir_fd)
+{
+	struct dirent **logs;
+	int n = scandirat(dir_fd, ".", &logs, is_log, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		(void)unlinkat(dir_fd, logs[i]->d_name, 0);
+		free(logs[i]);
+	}
+	if (n >= 0)
+		free(logs);
 }
 
 int

@@ -103,6 +103,8 @@ void store_dir_release(struct store *);
 
 /* ---- mark.c: how far the log was on disk ---- */
 
+#define STORE_MARK_FILE "flushed"
+
 /* Before recovery; a store that was refused for its log stays refused. */
 int store_mark_read(struct store *, struct err *) __attribute__((warn_unused_result));
 /* The log is not shorter than it was. */
@@ -285,6 +287,12 @@ int store_key_remove(struct store *, const uint8_t digest[STORE_DIGEST_LEN], con
 DB_TXN *store_txn(struct store *, struct err *);
 /* The running batch is half done: it can only abort now, for the reason in ${e}.  Always -1. */
 int store_poison(struct store *, const struct err *);
+
+/* ---- copy.c ---- */
+
+/* Is this the name of a database, a log or the mark of how far that was on disk? */
+int store_is_file(const char *name);
+void store_remove_logs(int dir_fd);
 
 /* ---- meta.c: format and counts ---- */
 

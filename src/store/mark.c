@@ -27,7 +27,6 @@
 #include "base/log.h"
 #include "store/internal.h"
 
-#define MARK_FILE "flushed"
 #define MARK_LEN 22 /* both numbers, each with what follows it */
 #define LOST "lost                 \n"
 
@@ -54,7 +53,7 @@ parse(struct store *s, const char text[MARK_LEN + 1])
 		s->marked = (DB_LSN){file, offset};
 	else
 		log_event(LOG_LVL_WARNING, "store_mark_unreadable", "dir", s->dir, "file",
-		    MARK_FILE, NULL);
+		    STORE_MARK_FILE, NULL);
 	return 0;
 }
 
@@ -64,11 +63,11 @@ store_mark_read(struct store *s, struct err *e)
 	char text[MARK_LEN + 1] = "";
 	ssize_t n;
 
-	s->mark_fd = openat(s->dir_fd, MARK_FILE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	s->mark_fd = openat(s->dir_fd, STORE_MARK_FILE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (s->mark_fd == -1)
-		return errno == ENOENT ? 0 : err_sys(e, "%s/" MARK_FILE ": cannot open", s->dir);
+		return errno == ENOENT ? 0 : err_sys(e, "%s/" STORE_MARK_FILE ": cannot open", s->dir);
 	if ((n = pread(s->mark_fd, text, MARK_LEN, 0)) < 0)
-		return err_sys(e, "%s/" MARK_FILE ": cannot read", s->dir);
+		return err_sys(e, "%s/" STORE_MARK_FILE ": cannot read", s->dir);
 	return n > 0 && parse(s, text) == 1 ? lost(s, e) : 0;
 }
 
@@ -93,7 +92,7 @@ write_text(struct store *s, const char text[MARK_LEN + 1])
 {
 	if (s->mark_fd == -1)
 		s->mark_fd =
-		    openat(s->dir_fd, MARK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		    openat(s->dir_fd, STORE_MARK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->mark_fd != -1 && pwrite(s->mark_fd, text, MARK_LEN, 0) != MARK_LEN)
 		log_event(LOG_LVL_DEBUG, "store_mark_failed", "error", strerror(errno), NULL);
 }

@@ -22,6 +22,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/span.h"
@@ -331,6 +332,20 @@ int store_hold(struct store *, int64_t for_us, int *held);
 typedef int store_copied_fn(void *cookie, uint64_t bytes);
 int store_copy(const char *from, const char *to, store_copied_fn *, void *, struct err *)
     __attribute__((warn_unused_result));
+/*
+ * store_restore(dir, restore, e): the store in r->from, which nobody owns, becomes that in ${dir}.
+ * ERR_BUSY when somebody owns that; ERR_CONFLICT when there is one and r->replaced is NULL.
+ */
+struct store_restore {
+	const char *from;
+	const char *replaced; /* name of a new directory in ${dir} for what is there now, or NULL */
+	uid_t uid;	      /* whose the files become; (uid_t)-1: the caller's */
+	gid_t gid;
+	store_copied_fn *copied; /* as for store_copy */
+	void *cookie;
+};
+int store_restore(const char *dir, const struct store_restore *, struct err *)
+    __attribute__((warn_unused_result));
 /* Is there any file of a store in this directory?  1, 0 (also without the directory), -1. */
 int store_files_in(const char *dir, struct err *) __attribute__((warn_unused_result));
 
@@ -341,6 +356,19 @@ int store_files_in(const char *dir, struct err *) __attribute__((warn_unused_res
  */
 #define STORE_COMPACT_PLACE_MAX 640
 int store_compact(struct store *, char *place, size_t cap, uint64_t *pages, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ---- dump and load: every record, as it is ---- */
+
+#define STORE_VALUE_MAX 65536 /* bytes of any record */
+typedef int store_record_fn(
+    void *cookie, const char *db, struct span key, struct span value, struct err *);
+/* All records, but for the journal: of a store that was closed in order since it was last written
+ * to.  0, or -1 when the store or ${fn} failed. */
+int store_dump(struct store *, store_record_fn *, void *cookie, struct err *)
+    __attribute__((warn_unused_result));
+/* In a batch: a record into a new store.  It counts only once the store has been opened again. */
+int store_load(struct store *, struct span db, struct span key, struct span value, struct err *)
     __attribute__((warn_unused_result));
 
 /* ---- is it whole?  Nobody else may use the store meanwhile. ---- */

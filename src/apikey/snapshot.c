@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Taking a consistent copy of the store.
+ *
+ * The owner is asked to hold still, the files are copied under that (store_copy), the copy is
+ * opened, which recovers it, and closed.  The tool copies by itself, under its own name: the keeper
+ * may write nowhere but to its own directory.
+ *
+ * The hold is a lease that is renewed while copying.  When it was broken - the keeper was restarted
+ * meanwhile - or when the copy does not recover, because a page was written while it was read,
+ * another one is made.
+ *
+ * Invariants: a copy that is reported has been recovered; what is of no use is removed again; the
+ * store in service is only read.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "apikey/snapshot.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "store/store.h"
+
+#define LEASE_SECONDS 60
+#define RENEW_US (10 * CLOCK_SECOND)
+#define ATTEMPTS 5
+#define READY_POLL_NS 20000000
+#define READY_TRIES 1500 /* half a minute for a checkpoint that is being written */
+#define CACHE_BYTES (16 << 20)
+
+struct taking {
+	struct tool *tool; /* NULL: nobody has to hold */
+	struct progress *progress;
+	int64_t renew_us;
+	int broken;
+	struct err *e;
+};
+
+/* 1 when the owner holds, and did so until now if ${again}; 0 when it does not; -1. */
+static int
+hold(struct tool *t, int seconds, int *held, struct err *e)
+{
+	cJSON *request = cJSON_CreateObject(), *result = NULL;
+	int ready = -1;
+
+	if (cJSON_AddStringToObject(request, "op", "db.hold") == NULL ||
+	    cJSON_AddNumberToObject(request, "seconds", seconds) == NULL)
+		err_set(e, ERR_SYSTEM, "out of memory");
+	else if ((result = session_call(t->session, SESSION_READS, request, e)) != NULL) {
+		ready = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(result, "ready"));
+		*held = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(result, "held"));
+	}
+	cJSON_Delete(request);
+	cJSON_Delete(result);
+	return ready;
+}
+
+static int
+begin(struct tool *t, struct err *e)
+{
+	const struct timespec pause = {0, READY_POLL_NS};
+	int held, ready;
+
+	for (int i = 0; i < READY_TRIES; i++) {
+		if ((ready = hold(t, LEASE_SECONDS, &held, e)) != 0)
+			return ready < 0 ? -1 : 0;
+		(void)nanosleep(&pause, NULL);
+	}
+	return err_set(e, ERR_UNAVAILABLE,
+	    "the keeper is still writing a checkpoint: is its disk very slow? Try again");
+}
+
+static int
+copied(void *cookie, uint64_t bytes)
+{
+	struct taking *t = cookie;
+	char text[PROGRESS_BYTES_MAX];
+	int held = 0;
+
+	progress_at(t->progress, "%s copied", progress_bytes(bytes, text));
+	if (t->tool == NULL || clock_mono_us() < t->renew_us)
+		return 0;
+	t->renew_us = clock_mono_us() + RENEW_US;
+	/* The keeper that answers may be another one by now. */
+	if (hold(t->tool, LEASE_SECONDS, &held, t->e) < 0 || !held)
+		t->broken = 1;
+	return t->broken;
+}
+
+/* Opening recovers; a checkpoint, and logs from before it are of no use. */
+static int
+recover(const char *dir, struct err *e)
+{
+	const struct store_options options = {dir, CACHE_BYTES, 0};
+	struct store *s;
+	int rc;
+
+	if ((s = store_open(&options, e)) == NULL)
+		rc = -1;
+	else
+		rc = store_housekeep(s, 1, e);
+	store_close(&s);
+	/* To start a copy again is of no use. */
+	if (rc != 0 && e->code == ERR_UNAVAILABLE)
+		e->code = ERR_CORRUPT;
+	return rc;
+}
+
+void
+snapshot_remove(const char *dir)
+{
+	struct dirent *entry;
+	DIR *d;
+
+	if ((d = opendir(dir)) == NULL)
+		return;
+	while ((entry = readdir(d)) != NULL)
+		if (entry->d_name[0] != '.')
+			(void)unlinkat(dirfd(d), entry->d_name, 0);
+	(void)closedir(d);
+	(void)rmdir(dir);
+}
+
+/* 1 done, 0 when another attempt may do better, -1. */
+static int
+attempt(struct tool *tool, const char *from, const char *dir, struct progress *p, struct err *e)
+{
+	struct taking t = {.tool = tool, .progress = p, .e = e};
+	int held = 1, rc;
+
+	if (mkdir(dir, 0700) != 0)
+		return err_sys(e, "%s: cannot make it", dir);
+	if (tool != NULL && begin(tool, e) != 0)
+		return -1;
+	t.renew_us = clock_mono_us() + RENEW_US;
+	rc = store_copy(from, dir, copied, &t, e);
+	if (tool != NULL && hold(tool, 0, &held, e) < 0)
+		return -1;
+	if (t.broken || !held)
+		return err_set(e, ERR_UNAVAILABLE, "the keeper was restarted meanwhile") + 1;
+	if (rc != 0)
+		return -1;
+	progress_at(p, "recovering the copy");
+	if (recover(dir, e) == 0)
+		return 1;
+	return tool != NULL && e->code == ERR_CORRUPT ? 0 : -1;
+}
+
+static int
+take(struct tool *tool, const char *from, const char *dir, struct progress *p, struct err *e)
+{
+	int rc = 0;
+
+	for (int i = 0; i < ATTEMPTS && rc == 0; i++) {
+		*e = (struct err){.code = ERR_NONE};
+		if ((rc = attempt(tool, from, dir, p, e)) != 1)
+			snapshot_remove(dir);
+	}
+	return rc == 1 ? 0 : err_wrap(e, "copying %s", from);
+}
+
+int
+snapshot_take(struct tool *t, const char *dir, struct progress *p, struct err *e)
+{
+	int rc = take(t, t->config->state_dir, dir, p, e);
+
+	session_rest(t->session);
+	return rc;
+}
+
+int
+snapshot_of(const char *from, const char *dir, struct progress *p, struct err *e)
+{
+	return take(NULL, from, dir, p, e);
+}

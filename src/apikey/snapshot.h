@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef APIKEY_SNAPSHOT_H_
+#define APIKEY_SNAPSHOT_H_
+
+/*
+ * A consistent copy of the store, made while its keeper works (or of a store that nobody owns).
+ * Backups are such copies; verify and dump work on one, so that no check ever waits for them.
+ */
+
+#include <stdint.h>
+
+#include "apikey/progress.h"
+#include "apikey/tool.h"
+#include "base/err.h"
+
+/*
+ * snapshot_take(T, dir, P, e): the store in service into ${dir}, which is made (mode 0700) and must
+ * not exist.  It is recovered, closed, and its files are on disk.  0, or -1 and ${dir} is gone.
+ */
+int snapshot_take(struct tool *, const char *dir, struct progress *, struct err *)
+    __attribute__((warn_unused_result));
+
+/* The same of a store that nobody owns, such as a backup; it is not changed. */
+int snapshot_of(const char *from, const char *dir, struct progress *, struct err *)
+    __attribute__((warn_unused_result));
+
+/* A directory's files and itself; no directories in it. */
+void snapshot_remove(const char *dir);
+
+#endif /* !APIKEY_SNAPSHOT_H_ */

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Putting a backup in the place of a store.
+ *
+ * Nobody may own the store: its lock is held from before the first look to after the last rename.
+ * The copy is made beside the store's files, in a directory of its own, and is whole and on disk
+ * before the first of them is touched.  Files that are replaced are moved, never deleted.
+ *
+ * Invariants: interrupted anywhere, what is in the directory is the old store, or the backup, or
+ * lacks files, and a store that lacks files does not open; everything that was there is there or in
+ * the directory of replaced files.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/internal.h"
+
+#define PLACE "restoring" /* where the copy is made */
+#define PATH_BYTES 4200
+
+/* Every file of a store in ${from} into ${to}; both of one file system. */
+static int
+move_files(int from, int to, const char *what, struct err *e)
+{
+	struct dirent *entry;
+	int fd, rc = 0;
+	DIR *d;
+
+	if ((fd = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
+	    (d = fdopendir(fd)) == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return err_sys(e, "%s: cannot list", what);
+	}
+	while (rc == 0 && (entry = readdir(d)) != NULL) {
+		if (!store_is_file(entry->d_name))
+			continue;
+		if (renameat(from, entry->d_name, to, entry->d_name) != 0)
+			rc = err_sys(e, "%s: cannot move %s", what, entry->d_name);
+	}
+	closedir(d);
+	if (rc == 0 && (fsync(from) != 0 || fsync(to) != 0))
+		rc = err_sys(e, "%s: cannot sync", what);
+	return rc;
+}
+
+/* A directory in that of the store, opened; made when it is missing. */
+static int
+dir_in(struct store *s, const char *name, struct err *e)
+{
+	int fd;
+
+	if (mkdirat(s->dir_fd, name, 0700) != 0 && errno != EEXIST)
+		return err_sys(e, "%s/%s: cannot make it", s->dir, name);
+	fd = openat(s->dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd >= 0 ? fd : err_sys(e, "%s/%s", s->dir, name);
+}
+
+/* What an attempt before this one has left. */
+static void
+clear(int fd)
+{
+	for (int which = 0; which < STORE_DBS; which++)
+		(void)unlinkat(fd, store_db_specs[which].file, 0);
+	store_remove_logs(fd);
+}
+
+/* Give what is in the directory, and it, to the owner of the store. */
+static int
+give(int fd, const struct store_restore *r, struct err *e)
+{
+	struct dirent *entry;
+	int copy, rc = 0;
+	DIR *d;
+
+	if (r->uid == (uid_t)-1)
+		return 0;
+	if ((copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
+	    (d = fdopendir(copy)) == NULL) {
+		if (copy >= 0)
+			close(copy);
+		return err_sys(e, "cannot list the restored files");
+	}
+	while (rc == 0 && (entry = readdir(d)) != NULL)
+		if (store_is_file(entry->d_name) &&
+		    fchownat(fd, entry->d_name, r->uid, r->gid, AT_SYMLINK_NOFOLLOW) != 0)
+			rc = err_sys(e, "cannot give %s to the service user", entry->d_name);
+	closedir(d);
+	if (rc == 0 && fchown(fd, r->uid, r->gid) != 0)
+		rc = err_sys(e, "cannot give the directory to the service user");
+	return rc;
+}
+
+static int
+put_in_place(struct store *s, const struct store_restore *r, int place, struct err *e)
+{
+	int old = -1, rc = 0;
+
+	if (r->replaced != NULL) {
+		if ((old = dir_in(s, r->replaced, e)) < 0)
+			return -1;
+		if ((rc = give(old, r, e)) == 0)
+			rc = move_files(s->dir_fd, old, s->dir, e);
+	}
+	if (rc == 0)
+		rc = move_files(place, s->dir_fd, s->dir, e);
+	if (old >= 0)
+		close(old);
+	return rc;
+}
+
+static int
+restore(struct store *s, const struct store_restore *r, struct err *e)
+{
+	char path[PATH_BYTES];
+	int place, n, rc;
+
+	n = snprintf(path, sizeof(path), "%s/" PLACE, s->dir);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return err_set(e, ERR_INPUT, "%.80s...: too long a path", s->dir);
+	if ((rc = store_files_in(s->dir, e)) < 0)
+		return -1;
+	if (rc == 1 && r->replaced == NULL)
+		return err_set(e, ERR_CONFLICT, "%s: there is a store already", s->dir);
+	if ((place = dir_in(s, PLACE, e)) < 0)
+		return -1;
+	clear(place);
+	rc = store_copy(r->from, path, r->copied, r->cookie, e);
+	if (rc == 0 && (rc = give(place, r, e)) == 0)
+		rc = put_in_place(s, r, place, e);
+	if (rc != 0)
+		clear(place);
+	close(place);
+	(void)unlinkat(s->dir_fd, PLACE, AT_REMOVEDIR);
+	return rc;
+}
+
+int
+store_restore(const char *dir, const struct store_restore *r, struct err *e)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (s == NULL)
+		return err_sys(e, "restoring");
+	s->dir_fd = s->lock_fd = -1;
+	if ((rc = store_dir_claim(s, dir, e)) == 0 && r->uid != (uid_t)-1 &&
+	    fchown(s->lock_fd, r->uid, r->gid) != 0)
+		rc = err_sys(e, "%s/lock: cannot give it to the service user", dir);
+	if (rc == 0)
+		rc = restore(s, r, e);
+	store_dir_release(s);
+	free(s);
+	return rc;
+}

@@ -1,0 +1,179 @@
+"""
+Goal: backups of a store in use are whole, of one moment, and bring everything back; damage is found and named; nothing is ever restored or
+loaded over a store that somebody owns, nor half.  Guards Invariants 3 and 5, and 4 for what a dump says.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+from harness.daemon import APIKEY, Daemon, wait_until
+
+STATE = "state"
+
+
+def tool(d, *args, status=0, **kw):
+    done = subprocess.run([APIKEY, "-c", d.conf, *map(str, args)], capture_output=True, text=True, timeout=120, **kw)
+    assert done.returncode == status, done
+    return done
+
+
+def ids(d):
+    return sorted(json.loads(line)["id"] for line in tool(d, "--json", "list").stdout.splitlines())
+
+
+def flip(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)
+        f.seek(at)
+        f.write(bytes([byte[0] ^ 1]))
+
+
+def test_a_backup_of_a_store_in_use(daemon, directory):
+    """What was acknowledged before the backup began is in it, whatever happens meanwhile; the keeper goes on working."""
+    daemon.start()
+    before = [json.loads(tool(daemon, "--json", "create", "--owner", "early").stdout) for _ in range(3)]
+    stop, made = threading.Event(), []
+
+    def create():
+        while not stop.is_set():
+            made.append(json.loads(tool(daemon, "--json", "create", "--owner", "meanwhile").stdout)["id"])
+
+    def ask():
+        while not stop.is_set():
+            assert daemon.ask(before[0]["key"]).status == 200
+
+    threads = [threading.Thread(target=f) for f in (create, ask)]
+    for t in threads:
+        t.start()
+    wait_until(lambda: len(made) > 3, "keys are made")
+    known = list(made)
+    tool(daemon, "db", "backup", directory / "b")
+    tool(daemon, "db", "verify", directory / "b")
+    stop.set()
+    for t in threads:
+        t.join()
+    assert len(made) >= len(known)
+    tool(daemon, "revoke", before[1]["id"])
+    daemon.stop()
+
+    tool(daemon, "db", "restore", directory / "b")
+    there = ids(daemon)
+    assert set(known) | {k["id"] for k in before} <= set(there) <= set(made) | {k["id"] for k in before}
+    daemon.start()
+    assert [daemon.ask(k["key"]).status for k in before] == [200, 200, 200]
+    # The store that was there is aside, and whole.
+    (aside,) = pathlib.Path(daemon.settings["state_dir"]).glob("replaced-*")
+    other = Daemon(directory / "other", pepper_file=daemon.settings["pepper_file"], state_dir=str(directory / "moved"))
+    shutil.copytree(aside, directory / "moved")
+    assert set(ids(other)) == set(made) | {k["id"] for k in before}
+
+
+def test_the_keeper_dies_while_it_holds(daemon, directory):
+    """A copy that was made over the end of a keeper is made again: the backup verifies, and has what was there."""
+    daemon.start()
+    key = json.loads(tool(daemon, "--json", "create", "--owner", "a").stdout)["id"]
+    stop = threading.Event()
+
+    def kill():
+        while not stop.is_set():
+            for pid in daemon.children():
+                if b"keeper" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+            stop.wait(0.3)
+
+    t = threading.Thread(target=kill)
+    t.start()
+    try:
+        done = subprocess.run([APIKEY, "-c", daemon.conf, "db", "backup", directory / "b"], capture_output=True, text=True, timeout=120)
+    finally:
+        stop.set()
+        t.join()
+    if done.returncode == 0:
+        tool(daemon, "db", "verify", directory / "b")
+    else:
+        assert not os.path.exists(directory / "b") and done.stderr.startswith("apikey: ")
+    tool(daemon, "db", "backup", directory / "b")
+    daemon.stop()
+    tool(daemon, "db", "restore", directory / "b")
+    assert key in ids(daemon)
+
+
+def test_never_over_a_live_store(daemon, directory):
+    daemon.start()
+    tool(daemon, "create", "--owner", "a")
+    tool(daemon, "db", "backup", directory / "b")
+    tool(daemon, "create", "--owner", "b")
+    there = ids(daemon)
+    assert "stop it first" in tool(daemon, "db", "restore", directory / "b", status=3).stderr
+    assert ids(daemon) == there
+
+
+def test_what_is_no_backup(daemon, directory):
+    (directory / "mine").mkdir()
+    (directory / "mine" / "thesis").write_text("years of work")
+    daemon.pepper()
+    tool(daemon, "create", "--owner", "a")
+    assert "not a backup" in tool(daemon, "db", "backup", directory / "mine", status=1).stderr
+    assert (directory / "mine" / "thesis").read_text() == "years of work"
+    assert "no backup" in tool(daemon, "db", "restore", directory / "mine", status=1).stderr
+    assert len(ids(daemon)) == 1
+
+
+@pytest.mark.parametrize("file", ["keys.db", "ids.db", "plans.db", "audit.db"])
+def test_damage_is_found(daemon, directory, file):
+    """A bit of a page: verify names the file and says the mend, and a backup of it is refused both ways."""
+    daemon.pepper()
+    tool(daemon, "plan", "set", "p", "--limit", "a=1/1s")
+    tool(daemon, "create", "--owner", "a", "--plan", "p")
+    assert "is whole" in tool(daemon, "db", "verify").stdout
+    tool(daemon, "db", "backup", directory / "b")
+    flip(directory / "b" / file, 4096 + 100)
+    done = tool(daemon, "db", "verify", directory / "b", status=1)
+    assert file.split(".")[0] in done.stdout and "restore" in done.stdout
+    assert "damaged" in tool(daemon, "db", "restore", directory / "b", status=3).stderr
+    assert len(ids(daemon)) == 1
+    flip(pathlib.Path(daemon.settings["state_dir"]) / file, 4096 + 100)
+    done = subprocess.run([APIKEY, "-c", daemon.conf, "db", "backup", directory / "c"], capture_output=True, text=True)
+    assert done.returncode != 0 and not os.path.exists(directory / "c"), done
+
+
+def test_an_index_that_lacks_a_key_is_found(daemon, directory):
+    """Whole pages, and yet not a whole store: records are held against their indexes."""
+    daemon.pepper()
+    for owner in ("a", "b"):
+        tool(daemon, "create", "--owner", owner)
+    tool(daemon, "db", "backup", directory / "b")
+    owners = directory / "b" / "owners.db"
+    text = subprocess.run(["db5.3_dump", owners], capture_output=True, text=True, check=True).stdout.splitlines()
+    at = text.index("HEADER=END") + 1
+    del text[at : at + 2]
+    owners.unlink()
+    subprocess.run(["db5.3_load", "-c", "chksum=1", owners], input="\n".join(text) + "\n", text=True, check=True)
+    for log in (directory / "b").glob("log.*"):
+        assert log.exists()
+    done = tool(daemon, "db", "verify", directory / "b", status=1)
+    assert "owners" in done.stdout, done
+
+
+def test_compact(daemon, directory):
+    """What deleted records have left is given back, slice by slice, while requests are answered."""
+    daemon.start()
+    plans = pathlib.Path(daemon.settings["state_dir"]) / "plans.db"
+    for i in range(60):
+        tool(daemon, "plan", "set", f"plan-{i:03}", *[x for n in range(8) for x in ("--limit", f"limit-with-a-rather-long-name-{n}={i + 1}/1d")])
+    daemon.stop()
+    size = os.stat(plans).st_size
+    daemon.start()
+    for i in range(60):
+        tool(daemon, "plan", "remove", f"plan-{i:03}")
+    assert json.loads(tool(daemon, "--json", "db", "compact").stdout)["pages"] > 0
+    daemon.stop()
+    assert os.stat(plans).st_size < size
+    assert "is whole" in tool(daemon, "db", "verify").stdout
