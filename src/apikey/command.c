@@ -198,7 +198,16 @@ static const struct option_def revoke_options[] = {
     {.name = NULL}};
 
 static const struct option_def check_options[] = {
-    {.name = "uri", .kind = OPTION_TEXT, .member = "uri", .arg = "URI", .help = "of the request"},
+    {.name = "id",
+	.kind = OPTION_TEXT,
+	.member = "id",
+	.arg = "ID",
+	.help = "the key of this id, instead of the one on standard input"},
+    {.name = "uri",
+	.kind = OPTION_TEXT,
+	.member = "uri",
+	.arg = "URI",
+	.help = "of the request; {key} in it stands for the key, which is then in no header"},
     {.name = "method",
 	.kind = OPTION_TEXT,
 	.member = "method",
@@ -230,7 +239,12 @@ static const struct option_def check_options[] = {
 	.member = "app",
 	.arg = "NAME",
 	.help = "application that it comes from"},
-    {.name = NULL}};
+    {.name = "browser",
+	.kind = OPTION_FLAG,
+	.member = "browser",
+	.help = "it comes from a browser (Origin, Sec-Fetch-*)"},
+    {.name = "https", .kind = OPTION_FLAG, .help = "it comes over HTTPS (the default)"},
+    {.name = "http", .kind = OPTION_FLAG, .help = "it comes over plain HTTP"}, {.name = NULL}};
 
 static const struct option_def plan_set_options[] = {
     {.name = "limit",
@@ -354,7 +368,10 @@ static const struct command commands[] = {
     {"revoke", NULL, cmd_key_revoke, revoke_options, id_operand, 0, "refuse a key for good",
 	"When the command ends, no request that starts later is admitted with the key.\n"},
     {"check", NULL, cmd_check, check_options, NULL, 0, "explain what would be decided of a request",
-	"The key is read from standard input, one line. Nothing is counted.\n"
+	"The key is read from standard input, one line, or named with --id. Each step of the\n"
+	"decision is told with what it was given and what it was held against, up to the one that\n"
+	"refuses: those of a worker, then those of the keeper, by the code that decides requests.\n"
+	"Nothing is counted, marked or changed.\n"
 	"The exit status is 0 when the request would be admitted, 1 when it would not.\n"},
     {"doctor", NULL, cmd_doctor, doctor_options, url_operand, 1,
 	"prove from outside that a mount is closed and whole",

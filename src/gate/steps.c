@@ -102,7 +102,9 @@ step_path(struct steps *s, const char **detail)
 		return VERDICT_OK;
 	}
 	if (target_is_plain(s->params)) {
-		*detail = "everybody reads it alike";
+		*detail = params_value(s->params, "REQUEST_URI").len > 0
+			      ? "everybody reads it alike"
+			      : "it is not known";
 		return VERDICT_OK;
 	}
 	*detail = "web server and backend may take it for different ones";
