@@ -253,10 +253,10 @@ apply_texts(const struct kinds_use *u, struct err *e)
 static int
 apply_scopes(const struct kinds_use *u, struct err *e)
 {
+	if (u->value[0] == '\0')
+		return empty(u, e);
 	if (!scope_ok(span_of(u->value)))
-		return bad(u, e,
-		    "is not a scope; one is segments of letters, digits and _ . / - joined by "
-		    "colons, the last may be *, like orders:read or orders:*");
+		return bad(u, e, "is not a scope; one is " SCOPE_FORM);
 	return append(u, cJSON_CreateString(u->value), e);
 }
 

@@ -296,9 +296,8 @@ scopes_check(const struct keyrec *k, struct err *e)
 	for (size_t i = 0; i < k->nscopes; i++) {
 		if (!scope_ok(k->scopes[i]))
 			return err_set(e, ERR_INPUT,
-			    "scope %zu: segments of letters, digits, '_', '.', '/' and '-' between "
-			    "colons, the last may be '*', at most %d bytes",
-			    i + 1, SCOPE_MAX);
+			    "scope %zu: must be " SCOPE_FORM ", at most %d bytes", i + 1,
+			    SCOPE_MAX);
 		for (size_t j = 0; j < i; j++)
 			if (span_eq(k->scopes[i], k->scopes[j]))
 				return err_set(e, ERR_INPUT, "scope '%.*s' is given twice",

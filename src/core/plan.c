@@ -181,8 +181,7 @@ scopes_check(const struct plan *p, struct err *e)
 	for (size_t i = 0; i < p->nscopes; i++) {
 		if (!scope_ok(name_span(p->scopes[i], SCOPE_MAX)))
 			return err_set(e, ERR_INPUT,
-			    "plan '%s': scope %zu: segments of letters, digits, '_', '.', '/' and "
-			    "'-' between colons, the last may be '*', at most %d bytes",
+			    "plan '%s': scope %zu: must be " SCOPE_FORM ", at most %d bytes",
 			    p->name, i + 1, SCOPE_MAX);
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(p->scopes[i], p->scopes[j]) == 0)

@@ -5,9 +5,12 @@
  * Not here: where a route's needed scopes come from (the web server's APIKEYD_SCOPE) and what a
  * refusal looks like.  The keeper decides with it; the workers and the tool check words with it.
  *
- * Invariants: nothing malformed grants or is granted; a star stands only for whole segments behind
- * a colon, so "orders:*" grants neither "orders" nor "ordersx:read".
+ * Invariants: nothing malformed grants or is granted; a star stands for the rest of its own segment
+ * and, alone at the end, for whole segments: "orders:*" grants neither "orders" nor "ordersx:read",
+ * "orders:re*" not "orders:read:all".
  */
+
+#include <string.h>
 
 #include "core/scope.h"
 
@@ -18,11 +21,12 @@ is_scope_char(char c)
 	       c == '_' || c == '.' || c == '/' || c == '-';
 }
 
-/* Colon-separated, non-empty segments; with ${star} the last one may be "*". */
+/* Colon-separated, non-empty segments; with ${star} each may end with a "*", or be one. */
 static int
 segments_ok(struct span s, int star)
 {
 	size_t in_segment = 0;
+	int ended = 0;
 
 	if (s.len == 0 || s.len > SCOPE_MAX)
 		return 0;
@@ -31,13 +35,13 @@ segments_ok(struct span s, int star)
 			if (in_segment == 0)
 				return 0;
 			in_segment = 0;
-		} else if (s.p[i] == '*') {
-			return star && in_segment == 0 && i == s.len - 1;
-		} else if (is_scope_char(s.p[i])) {
-			in_segment++;
-		} else {
-			return 0;
+			ended = 0;
+			continue;
 		}
+		if (ended || !(is_scope_char(s.p[i]) || (star && s.p[i] == '*')))
+			return 0;
+		ended = s.p[i] == '*';
+		in_segment++;
 	}
 	return in_segment > 0;
 }
@@ -68,15 +72,48 @@ scope_needed_list_ok(struct span list)
 	return 1;
 }
 
-/* Both are well-formed. */
+/* Cut the next segment, and the colon behind it, off ${rest}. */
+static struct span
+cut_segment(struct span *rest)
+{
+	const char *colon = memchr(rest->p, ':', rest->len);
+	struct span segment = *rest;
+
+	if (colon == NULL) {
+		rest->len = 0;
+		return segment;
+	}
+	segment.len = (size_t)(colon - rest->p);
+	rest->p += segment.len + 1;
+	rest->len -= segment.len + 1;
+	return segment;
+}
+
+/* Of one segment; "re*" stands for all that begin with "re". */
 static int
-grants(struct span held, struct span needed)
+segment_grants(struct span held, struct span needed)
 {
 	size_t before = held.len - 1;
 
 	if (held.p[before] != '*')
 		return span_eq(held, needed);
-	return needed.len > before && (before == 0 || memcmp(held.p, needed.p, before) == 0);
+	return needed.len >= before && memcmp(held.p, needed.p, before) == 0;
+}
+
+/* Both are well-formed. */
+static int
+grants(struct span held, struct span needed)
+{
+	while (held.len > 0 && needed.len > 0) {
+		struct span h = cut_segment(&held), n = cut_segment(&needed);
+
+		/* At the end a star alone stands for whatever follows. */
+		if (held.len == 0 && span_is(h, "*"))
+			return 1;
+		if (!segment_grants(h, n))
+			return 0;
+	}
+	return held.len == 0 && needed.len == 0;
 }
 
 int

@@ -3,9 +3,10 @@
 #define CORE_SCOPE_H_
 
 /*
- * Scopes: colon-separated segments ("orders:read").  A key holds scopes; a held scope whose last
- * segment is "*" ("orders:*") stands for every scope that begins with what is before the star;
- * a lone "*" stands for all.  A route needs scopes, exact ones.
+ * Scopes: colon-separated segments ("orders:read").  A key holds scopes; in those a segment may end
+ * with a star, which stands for the rest of that segment ("orders:re*", "*:read").  A last segment
+ * that is a star alone ("orders:*") stands for all segments from there on, at least one; a lone "*"
+ * stands for all scopes.  A route needs scopes, exact ones.
  */
 
 #include "base/span.h"
@@ -14,7 +15,12 @@
 #define SCOPE_COUNT_MAX 64 /* scopes of one key or route */
 #define SCOPE_LIST_MAX 2048 /* bytes of a space-separated list */
 
-/* May a key hold it?  Segments [A-Za-z0-9_./-]+, the last may be "*". */
+/* What a scope looks like, for messages. */
+#define SCOPE_FORM                                                                                 \
+	"segments of letters, digits and _ . / - joined by colons, each of which may end with *, " \
+	"like orders:read, orders:* or *:read"
+
+/* May a key hold it?  Segments [A-Za-z0-9_./-]+, each perhaps with a "*" at its end, or a "*". */
 int scope_ok(struct span);
 /* May a route need it?  The same without a star. */
 int scope_needed_ok(struct span);
