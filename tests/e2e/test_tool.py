@@ -156,7 +156,7 @@ def test_db_stat(box):
 @pytest.mark.parametrize("args", [
     [], ["nonsense"], ["create"], ["create", "--owner"], ["create", "--owner", ""], ["create", "--owner", "a", "--nonsense"], ["create", "--owner", "a", "--expires", "soon"],
     ["create", "--owner", "a", "--allow-ip", "10.0.0.1/8"], ["create", "--owner", "a", "--allow-ip", "x"], ["create", "--owner", "a", "--env", "prod"],
-    ["create", "--owner", "a", "extra"], ["create", "--owner", "a", "--meta", "novalue"], ["create", "--owner", "a", "--scope", "a:*:b"], ["create", "--owner", "a", "--scope", "a b"],
+    ["create", "--owner", "a", "extra"], ["create", "--owner", "a", "--meta", "novalue"], ["create", "--owner", "a", "--scope", "a:b*c"], ["create", "--owner", "a", "--scope", "a b"],
     ["show"], ["plan"], ["plan", "set"], ["plan", "set", "x"], ["plan", "set", "x", "--limit", "nonsense"], ["plan", "set", "x", "--limit", "a=0/1s"],
     ["plan", "set", "x", "--limit", "a=1/0s"], ["plan", "set", "x", "--limit", "a=1/1y"], ["plan", "set", "x", "--limit", "a=1/1s", "--limit", "a=2/2s"], ["plan", "set", "x", "--per", "moon", "--limit", "a=1/1s"],
     ["list", "--state", "sleeping"], ["list", "--expiring", "x"], ["audit", "--since", "yesterday?"], ["check", "--cost", "-1"], ["check", "--ip", "x"],
