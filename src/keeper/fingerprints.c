@@ -27,6 +27,7 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define FINGERPRINT_LEN 16
@@ -102,9 +103,11 @@ fingerprints_retire(struct store *s, uint32_t version, int64_t when_us, struct e
 }
 
 uint64_t
-fingerprints_need(const struct store_secrets *under)
+fingerprints_need(const struct store_secrets *under, int64_t now_us)
 {
-	return under->n[STORE_SECRET_LIVE] + under->n[STORE_SECRET_PREVIOUS];
+	uint64_t live = under->n[STORE_SECRET_LIVE];
+
+	return under->previous_until_us > now_us ? live + under->n[STORE_SECRET_PREVIOUS] : live;
 }
 
 /* The i-th newest: 1 goes on, 0 was retired, -1. */
@@ -128,7 +131,7 @@ check_version(struct store *s, struct peppers *p, size_t i, const char *file, st
 		return 1;
 	if (r.len > 0 && store_secrets_get(s, version, &under, e) != 0)
 		return -1;
-	if (r.len > 0 && fingerprints_need(&under) > 0)
+	if (r.len > 0 && fingerprints_need(&under, clock_wall_us()) > 0)
 		return err_set(e, ERR_CONFLICT,
 		    "pepper %u in %s is not the one that the keys of this store were made with; "
 		    "bring the file back from its backup (without one the keys are lost: move the "
@@ -159,7 +162,9 @@ look_for(void *cookie, const struct store_secrets *under, struct err *e)
 	const struct looking *l = cookie;
 	enum fingerprints_state state;
 
-	if (fingerprints_need(under) == 0 || is_loaded(l->peppers, under->pepper))
+	uint64_t need = fingerprints_need(under, clock_wall_us());
+
+	if (need == 0 || is_loaded(l->peppers, under->pepper))
 		return 0;
 	if (fingerprints_state(l->store, under->pepper, &state, e) != 0)
 		return -1;
@@ -169,7 +174,7 @@ look_for(void *cookie, const struct store_secrets *under, struct err *e)
 	    "pepper %u is not in %s, and %llu keys of this store need it; bring the file back from "
 	    "its backup (without one these keys are lost: apikey pepper retire %u --force gives "
 	    "them up)",
-	    (unsigned)under->pepper, l->file, (unsigned long long)fingerprints_need(under),
+	    (unsigned)under->pepper, l->file, (unsigned long long)need,
 	    (unsigned)under->pepper);
 }
 

@@ -40,7 +40,8 @@ int fingerprints_state(struct store *, uint32_t version, enum fingerprints_state
 int fingerprints_retire(struct store *, uint32_t version, int64_t when_us, struct err *)
     __attribute__((warn_unused_result));
 
-/* Secrets that are of no use without their pepper: those of keys that are not revoked. */
-uint64_t fingerprints_need(const struct store_secrets *);
+/* Secrets that work, or may work again, and are of no use without their pepper: not those of revoked
+ * keys, nor previous ones whose grace has ended at ${now}. */
+uint64_t fingerprints_need(const struct store_secrets *, int64_t now_us);
 
 #endif /* !KEEPER_FINGERPRINTS_H_ */

@@ -131,7 +131,7 @@ may_retire(const struct ops_call *c, uint32_t version, enum fingerprints_state s
     const struct store_secrets *under, int force, struct err *e)
 {
 	const struct peppers *p = *c->ops->peppers;
-	uint64_t need = fingerprints_need(under);
+	uint64_t need = fingerprints_need(under, c->now.wall_us);
 
 	if (p != NULL && peppers_count(p) > 0 && peppers_version(p, 0) == version)
 		return err_set(e, ERR_CONFLICT,
@@ -145,11 +145,11 @@ may_retire(const struct ops_call *c, uint32_t version, enum fingerprints_state s
 	if (need == 0 || force || state == FINGERPRINTS_RETIRED)
 		return 0;
 	return err_set(e, ERR_CONFLICT,
-	    "%llu keys (and %llu secrets before a rotation) still need pepper %u: they move to the "
-	    "newest when they are next used, and apikey list --pepper %u shows them; --force gives "
-	    "them up for good",
+	    "%llu keys (and %llu old secrets in their grace) still need pepper %u: they move to the "
+	    "newest when they are next used, and apikey list --pepper %u shows the keys; --force "
+	    "gives them up for good",
 	    (unsigned long long)under->n[STORE_SECRET_LIVE],
-	    (unsigned long long)under->n[STORE_SECRET_PREVIOUS], (unsigned)version,
+	    (unsigned long long)(need - under->n[STORE_SECRET_LIVE]), (unsigned)version,
 	    (unsigned)version);
 }
 
@@ -168,7 +168,7 @@ retire(struct ops_call *c, uint32_t version, int force, const struct store_secre
 	detail = cJSON_CreateObject();
 	if (cJSON_AddNumberToObject(detail, "version", version) == NULL ||
 	    cJSON_AddBoolToObject(detail, "force", force) == NULL ||
-	    cJSON_AddNumberToObject(detail, "lost", (double)fingerprints_need(under)) == NULL)
+	    cJSON_AddNumberToObject(detail, "lost", (double)fingerprints_need(under, c->now.wall_us)) == NULL)
 		rc = out_of_memory(e);
 	else
 		rc = ops_audit(c, "", detail, e);
@@ -198,7 +198,7 @@ ops_pepper_retire(struct ops_call *c, struct err *e)
 		return -1;
 	p = c->fresh_peppers != NULL ? c->fresh_peppers : *c->ops->peppers;
 	cJSON_AddNumberToObject(c->result, "version", version);
-	cJSON_AddNumberToObject(c->result, "lost", (double)fingerprints_need(&under));
+	cJSON_AddNumberToObject(c->result, "lost", (double)fingerprints_need(&under, c->now.wall_us));
 	cJSON_AddBoolToObject(c->result, "again", state == FINGERPRINTS_RETIRED);
 	if (cJSON_AddStringToObject(c->result, "source",
 		p != NULL && peppers_credential(p) ? "credential" : "file") == NULL)

@@ -143,10 +143,12 @@ store_key_match(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], uint8_t
 		memcpy(m->home, digest, sizeof(m->home));
 		if (keyrec_decode(store_span(buf, len), rec, e) != 0)
 			return err_wrap(e, "%s: database keys: a record", s->dir);
+		m->digest_of = rec->digest_of;
 		return 1;
 	}
 	if (alias_read(s, store_span(buf, len), &a, e) != 1)
 		return -1;
+	m->digest_of = a.digest_of;
 	if ((rc = store_key_find(s, span_of(a.id), m->home, e)) == 1)
 		rc = store_key_get(s, m->home, buf, rec, e);
 	if (rc == 0)
@@ -184,7 +186,8 @@ store_key_rotate(struct store *s, const uint8_t from[STORE_DIGEST_LEN],
 	if (a.has_older)
 		memcpy(a.older, old.previous, sizeof(a.older));
 	if (store_key_replace(s, from, to, &old, rec, bytes, e) != 0 ||
-	    alias_put(s, from, &a, e) != 0 || note(s, &a, 1, e) != 0)
+	    alias_put(s, from, &a, e) != 0 || note(s, &a, 1, e) != 0 ||
+	    store_secrets_until(s, a.pepper, rec->previous_until_us, e) != 0)
 		return -1;
 	return chain_trim(s, from, rec->id, e);
 }
@@ -206,7 +209,9 @@ store_previous_rehash(struct store *s, const uint8_t home[STORE_DIGEST_LEN],
 	    store_db_del(s, STORE_DB_KEYS, digest_span(from), e) < 0 || note(s, &a, -1, e) != 0)
 		return -1;
 	a.pepper = pepper;
-	return alias_put(s, to, &a, e) != 0 ? -1 : note(s, &a, 1, e);
+	if (alias_put(s, to, &a, e) != 0 || note(s, &a, 1, e) != 0)
+		return -1;
+	return store_secrets_until(s, pepper, rec->previous_until_us, e);
 }
 
 int

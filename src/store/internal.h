@@ -46,6 +46,7 @@ struct store_counts {
 struct store_noted {
 	uint32_t pepper;
 	int64_t n[STORE_SECRETS];
+	int64_t previous_until_us;
 };
 
 /* What a batch changes in memory and an abort takes back. */
@@ -311,6 +312,9 @@ int store_counts_write(struct store *, struct err *) __attribute__((warn_unused_
  */
 int store_secrets_note(struct store *, uint32_t pepper, enum keyrec_digest, enum store_secret_kind,
     int by, struct err *) __attribute__((warn_unused_result));
+/* In a batch: a previous secret under ${pepper} works until then.  0 or -1. */
+int store_secrets_until(struct store *, uint32_t pepper, int64_t until_us, struct err *)
+    __attribute__((warn_unused_result));
 /* Write what was noted. */
 int store_secrets_write(struct store *, struct err *) __attribute__((warn_unused_result));
 

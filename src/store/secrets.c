@@ -21,7 +21,7 @@
 #define SUM_PREFIX "secrets."
 #define SUM_PREFIX_LEN (sizeof(SUM_PREFIX) - 1)
 #define SUM_VERSION 1
-#define SUM_BYTES (1 + STORE_SECRETS * 8)
+#define SUM_BYTES (1 + STORE_SECRETS * 8 + 8)
 
 /* "secrets.", u32 version. */
 static struct span
@@ -47,6 +47,7 @@ sum_decode(
 	format = rbuf_u8(&in);
 	for (size_t i = 0; i < STORE_SECRETS; i++)
 		sum->n[i] = rbuf_u64(&in);
+	sum->previous_until_us = (int64_t)rbuf_u64(&in);
 	if (rbuf_done(&in) == 0 && format == SUM_VERSION)
 		return 0;
 	return err_set(e, ERR_CORRUPT,
@@ -81,6 +82,7 @@ sum_write(struct store *s, const struct store_secrets *sum, struct err *e)
 		wbuf_u64(&out, sum->n[i]);
 		any |= sum->n[i];
 	}
+	wbuf_u64(&out, (uint64_t)sum->previous_until_us);
 	if (any == 0)
 		return store_db_del(s, STORE_DB_META, sum_key(name, sum->pepper), e) < 0 ? -1 : 0;
 	return store_db_put(s, STORE_DB_META, sum_key(name, sum->pepper), wbuf_view(&out), e);
@@ -93,7 +95,7 @@ is_nothing(const struct store_noted *noted)
 	for (size_t k = 0; k < STORE_SECRETS; k++)
 		if (noted->n[k] != 0)
 			return 0;
-	return 1;
+	return noted->previous_until_us == 0;
 }
 
 int
@@ -119,6 +121,11 @@ store_secrets_write(struct store *s, struct err *e)
 			}
 			sum.n[k] += (uint64_t)noted->n[k];
 		}
+		/* The latest end is kept as long as there is any: later than needed is no harm. */
+		if (noted->previous_until_us > sum.previous_until_us)
+			sum.previous_until_us = noted->previous_until_us;
+		if (sum.n[STORE_SECRET_PREVIOUS] == 0)
+			sum.previous_until_us = 0;
 		if (sum_write(s, &sum, e) != 0)
 			return -1;
 	}
@@ -150,6 +157,18 @@ store_secrets_note(struct store *s, uint32_t pepper, enum keyrec_digest of,
 	noted->n[kind] += by;
 	if (of == KEYREC_OF_SHA256)
 		s->now.counts.imported += (uint64_t)(int64_t)by;
+	return 0;
+}
+
+int
+store_secrets_until(struct store *s, uint32_t pepper, int64_t until_us, struct err *e)
+{
+	struct store_noted *noted = note_of(s, pepper, e);
+
+	if (noted == NULL)
+		return -1;
+	if (until_us > noted->previous_until_us)
+		noted->previous_until_us = until_us;
 	return 0;
 }
 

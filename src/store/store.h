@@ -100,6 +100,7 @@ int store_key_rehash(struct store *, const uint8_t from[STORE_DIGEST_LEN],
 #define STORE_OLD_SECRETS_MAX 4
 struct store_match {
 	enum rotation_secret which;
+	enum keyrec_digest digest_of;	/* what that secret's digest was made from */
 	uint8_t home[STORE_DIGEST_LEN]; /* the digest that the record is under */
 };
 int store_key_match(struct store *, const uint8_t digest[STORE_DIGEST_LEN], uint8_t *buf,
@@ -159,6 +160,7 @@ enum store_secret_kind {
 struct store_secrets {
 	uint32_t pepper;
 	uint64_t n[STORE_SECRETS];
+	int64_t previous_until_us; /* none of the previous ones works later than then (wall clock) */
 };
 /* Of this version: 0 (all zero when there are none), -1. */
 int store_secrets_get(struct store *, uint32_t pepper, struct store_secrets *, struct err *)

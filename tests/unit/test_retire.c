@@ -102,7 +102,7 @@ only_when_no_key_needs_it(void **state)
 	assert_int_equal(kf_verdict(f, &used), VERDICT_OK);
 	assert_int_equal(under(f, newest), 1);
 	kf_fails(f, "{\"op\":\"pepper.retire\",\"version\":1}", "conflict",
-	    "1 keys (and 0 secrets before a rotation) still need pepper 1");
+	    "1 keys (and 0 old secrets in their grace) still need pepper 1");
 	kf_fails(f, "{\"op\":\"pepper.retire\",\"version\":7}", "not_found", "no pepper 7");
 	kf_fails(f, "{\"op\":\"pepper.retire\",\"version\":0}", "usage", "version");
 	assert_int_equal(kf_verdict(f, &idle), VERDICT_OK);
@@ -117,6 +117,50 @@ only_when_no_key_needs_it(void **state)
 	assert_int_equal(kf_verdict(f, &idle), VERDICT_OK);
 	retire(f, 1, 0); /* again: nothing to be done */
 	assert_int_equal(f->changed, 0);
+}
+
+struct rotation {
+	struct kf *f;
+	const struct kf_key *key;
+	int64_t until_us;
+};
+
+/* As key.rotate does it. */
+static int
+rotate(void *cookie, struct err *e)
+{
+	const struct rotation *r = cookie;
+	uint8_t from[STORE_DIGEST_LEN], to[STORE_DIGEST_LEN], buf[KEYREC_MAX];
+	struct keyrec rec;
+
+	if (store_key_find(r->f->store, span_of(r->key->id), from, e) != 1 ||
+	    store_key_get(r->f->store, from, buf, &rec, e) != 1)
+		return -1;
+	memcpy(to, from, sizeof(to));
+	to[0] ^= 0xff;
+	rec.pepper = 2;
+	rec.previous = from;
+	rec.previous_until_us = r->until_us;
+	return store_key_rotate(r->f->store, from, to, &rec, e);
+}
+
+/* The secret before a rotation needs its pepper until its grace ends, and not longer. */
+static void
+old_secrets_in_grace_need_it(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key k = kf_key(f, "");
+	struct rotation r = {.f = f, .key = &k, .until_us = T0 + 100};
+
+	(void)add(f);
+	kf_done(f, "{\"op\":\"pepper.reload\"}");
+	assert_int_equal(store_batch(f->store, rotate, &r, &f->e), 0);
+	assert_int_equal(under(f, 1), 0);
+	f->now.wall_us = T0 + 99;
+	kf_fails(f, "{\"op\":\"pepper.retire\",\"version\":1}", "conflict",
+	    "0 keys (and 1 old secrets in their grace) still need pepper 1");
+	f->now.wall_us = T0 + 100;
+	retire(f, 1, 0);
 }
 
 static void
@@ -225,6 +269,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(only_when_no_key_needs_it, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(old_secrets_in_grace_need_it, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(by_force, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(every_state_between_opens, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(older_files, kf_setup, kf_teardown),
