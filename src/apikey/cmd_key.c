@@ -122,6 +122,19 @@ field_exposed(const struct tool *t, struct table *f, const cJSON *record)
 	tool_field(f, "exposed", text, TERM_YELLOW);
 }
 
+/* "disabled", and whether that is its owner's doing. */
+static void
+field_state(struct table *f, const cJSON *record)
+{
+	char buf[32], text[96];
+	const char *own = json_str(record, "own_state", NULL);
+
+	(void)snprintf(text, sizeof(text), "%.32s%s%.32s%s", tool_text(record, "state", buf),
+	    own != NULL ? " with its owner (by itself " : "", own != NULL ? own : "",
+	    own != NULL ? ")" : "");
+	tool_field(f, "state", text, state_colour(record));
+}
+
 /* Everything that is known of a key. */
 static int
 print_record(const struct tool *t, const cJSON *record, struct err *e)
@@ -130,7 +143,7 @@ print_record(const struct tool *t, const cJSON *record, struct err *e)
 	char buf[32];
 
 	field(f, record, "id", "id");
-	tool_field(f, "state", tool_text(record, "state", buf), state_colour(record));
+	field_state(f, record);
 	field(f, record, "reason", "reason");
 	field(f, record, "start", "start");
 	field(f, record, "owner", "owner");

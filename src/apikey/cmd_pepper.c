@@ -168,7 +168,7 @@ int
 cmd_pepper_list(struct tool *t, struct options *o, struct err *e)
 {
 	static const struct table_column columns[] = {{"VERSION", 1, 0}, {"KEYS", 1, 0},
-	    {"IN GRACE", 1, 0}, {"REVOKED", 1, 0}, {"USED FOR", 0, 0}};
+	    {"OLD SECRETS", 1, 0}, {"REVOKED", 1, 0}, {"USED FOR", 0, 0}};
 	static const struct tool_list list = {.op = "pepper.list",
 	    .array = "peppers",
 	    .columns = columns,

@@ -333,6 +333,23 @@ static const struct option_def doctor_options[] = {
 	.help = "of each request; 10s if not given"},
     {.name = NULL}};
 
+static const struct option_def owner_list_options[] = {
+    {.name = "disabled",
+	.kind = OPTION_FLAG,
+	.member = "disabled",
+	.help = "only owners that are switched off"},
+    {.name = NULL}};
+
+static const struct option_def owner_disable_options[] = {
+    {.name = "reason",
+	.kind = OPTION_TEXT,
+	.member = "reason",
+	.arg = "TEXT",
+	.help = "kept as long as the owner is off, and in the audit trail"},
+    {.name = NULL}};
+
+static const struct option_operand owner_operand[] = {{"OWNER", "owner", 0, 0}, {NULL, NULL, 0, 0}};
+
 static const struct option_def retire_options[] = {
     {.name = "force",
 	.kind = OPTION_FLAG,
@@ -390,6 +407,16 @@ static const struct command commands[] = {
     {"plan", "show", cmd_plan_show, NULL, plan_operand, 0, "show one plan", NULL},
     {"plan", "remove", cmd_plan_remove, NULL, plan_operand, 0, "remove a plan that no key names",
 	NULL},
+    {"owner", "list", cmd_owner_list, owner_list_options, NULL, 0,
+	"list owners, and how many keys each has", NULL},
+    {"owner", "show", cmd_owner_show, NULL, owner_operand, 0,
+	"show an owner: its keys by state, its members", NULL},
+    {"owner", "disable", cmd_owner_disable, owner_disable_options, owner_operand, 0,
+	"refuse all keys of an owner until it is enabled again",
+	"When the command ends, no request that starts later is admitted with any of its keys,\n"
+	"of those made later neither. The keys' own states stay as they are.\n"},
+    {"owner", "enable", cmd_owner_enable, NULL, owner_operand, 0,
+	"end that: each key is again what its own state says", NULL},
     {"audit", NULL, cmd_audit, audit_options, NULL, 0, "list who changed what, and when", NULL},
     {"pepper", "add", cmd_pepper_add, NULL, NULL, 0, "make a new pepper, for keys made from now on",
 	"Appends a random pepper to the pepper file; a running keeper takes it up at once.\n"
@@ -397,7 +424,7 @@ static const struct command commands[] = {
 	"Back the file up apart from the store: without it no key can be recognised again.\n"},
     {"pepper", "list", cmd_pepper_list, NULL, NULL, 0,
 	"list versions of the pepper, and the keys under each",
-	"Keys that are not revoked, secrets before a rotation (in grace or after it) and revoked\n"
+	"Keys that are not revoked, old secrets of rotated keys (in grace or not) and revoked\n"
 	"keys. Keys move to the newest when they are next admitted; one that needs a version\n"
 	"which is gone answers key_invalid.\n"},
     {"pepper", "retire", cmd_pepper_retire, retire_options, version_operand, 0,

@@ -26,6 +26,12 @@ int cmd_plan_list(struct tool *, struct options *, struct err *);
 int cmd_plan_show(struct tool *, struct options *, struct err *);
 int cmd_plan_remove(struct tool *, struct options *, struct err *);
 
+/* cmd_owner.c */
+int cmd_owner_list(struct tool *, struct options *, struct err *);
+int cmd_owner_show(struct tool *, struct options *, struct err *);
+int cmd_owner_disable(struct tool *, struct options *, struct err *);
+int cmd_owner_enable(struct tool *, struct options *, struct err *);
+
 /* cmd_pepper.c */
 int cmd_pepper_add(struct tool *, struct options *, struct err *);
 int cmd_pepper_list(struct tool *, struct options *, struct err *);

@@ -91,6 +91,11 @@ step_state(const struct keyrec *k, const struct rules_request *q, struct note *n
 {
 	enum keyrec_now state = keyrec_now(k, q->now_us);
 
+	if (q->owner_off && state != KEYREC_NOW_REVOKED) {
+		if (n != NULL)
+			say(n, "the owner is switched off; apikey owner show says since when");
+		return VERDICT_KEY_DISABLED;
+	}
 	if (n != NULL)
 		say_state(n, k, state);
 	switch (state) {

@@ -23,6 +23,7 @@ struct rules_request {
 	enum rotation_verdict
 	    secret;	      /* of the one that came along; anything but ROTATION_GOOD refuses */
 	int64_t rotate_by_us; /* as rotation_judge told it */
+	int owner_off;	/* the owner is switched off, and with it all keys that are not revoked */
 	int has_addr; /* 0: the web server sent no usable REMOTE_ADDR; any address restriction then
 			 denies */
 	struct netaddr addr;

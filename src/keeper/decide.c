@@ -508,6 +508,8 @@ decide(struct decide *d, const struct wire_check *c, const struct decide_times *
 	if (x != NULL)
 		identify(d, a);
 	facts_of(d, c, t, &q);
+	if ((q.owner_off = store_owner_stopped(d->store, d->key.rec.owner, NULL, e)) < 0)
+		return -1;
 	if (note_browser(d, c, &q, t, wrote, x, e) != 0)
 		return -1;
 	v = rules_check(&d->key.rec, &q, x != NULL ? x->trace : NULL, x != NULL ? x->cookie : NULL);

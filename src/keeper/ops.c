@@ -45,6 +45,10 @@ static const struct ops_op table[] = {
     {"key.check", 0, ops_look_check,
 	MEMBERS(
 	    "key", "id", "uri", "method", "ip", "scopes", "cost", "referrer", "app", "browser", )},
+    {"owner.list", 0, ops_owner_list, MEMBERS("disabled", "after", "max", )},
+    {"owner.show", 0, ops_owner_show, MEMBERS("owner", "after", )},
+    {"owner.disable", OPS_WRITES | OPS_URGENT, ops_owner_disable, MEMBERS("owner", "reason", )},
+    {"owner.enable", OPS_WRITES, ops_owner_enable, MEMBERS("owner", )},
     {"plan.set", OPS_WRITES, ops_plan_set,
 	MEMBERS(
 	    "name", "per", "dry_run", "limits", "rename", "scopes", "max_age", "max_age_deny", )},
@@ -112,6 +116,12 @@ actor_name(uid_t uid, char *out, size_t cap)
 	    span_copy(out, cap, span_of(pw.pw_name)) == 0)
 		return;
 	log_num(out, (int64_t)uid);
+}
+
+void
+ops_who(const struct ops_call *c, char *out, size_t cap)
+{
+	actor_name(c->peer->uid, out, cap);
 }
 
 /* The members that say what was asked for; of one that would make the record too large only the

@@ -45,6 +45,9 @@ struct ops_call {
 int ops_audit(struct ops_call *, const char *subject, const cJSON *detail, struct err *)
     __attribute__((warn_unused_result));
 
+/* The name of whoever asks, or the number. */
+void ops_who(const struct ops_call *, char *out, size_t cap);
+
 /* A string that must be there and not empty; NULL and ${e}. */
 const char *ops_need(const struct ops_call *, const char *member, struct err *);
 
@@ -138,6 +141,18 @@ int ops_plan_set(struct ops_call *, struct err *);
 int ops_plan_list(struct ops_call *, struct err *);
 int ops_plan_show(struct ops_call *, struct err *);
 int ops_plan_remove(struct ops_call *, struct err *);
+
+/* ops_owner.c */
+
+/* The state of a key as the gate sees it (*off: its owner is switched off); NULL and ${e}. */
+const char *ops_owner_state(struct ops_call *, const struct keyrec *, int *off, struct err *);
+/* That into ${o}, which shows its record, and "owner_disabled".  0 or -1. */
+int ops_owner_json(struct ops_call *, const struct keyrec *, cJSON *o, struct err *)
+    __attribute__((warn_unused_result));
+int ops_owner_list(struct ops_call *, struct err *);
+int ops_owner_show(struct ops_call *, struct err *);
+int ops_owner_disable(struct ops_call *, struct err *);
+int ops_owner_enable(struct ops_call *, struct err *);
 
 /* ops_pepper.c */
 int ops_pepper_list(struct ops_call *, struct err *);

@@ -83,8 +83,6 @@ record_fits(const struct ops_filter *f, const struct keyrec *rec, int64_t now_us
 		return 0;
 	if (f->plan != NULL && !span_is(rec->plan, f->plan))
 		return 0;
-	if (f->state != NULL && strcmp(keyrec_state_at(rec, now_us), f->state) != 0)
-		return 0;
 	if (f->env >= 0 && (int)rec->env != f->env)
 		return 0;
 	if (f->never_expires >= 0 && (rec->expires_us == 0) != f->never_expires)
@@ -97,6 +95,19 @@ record_fits(const struct ops_filter *f, const struct keyrec *rec, int64_t now_us
 	    (rec->expires_us <= now_us || rec->expires_us - now_us > f->expiring_us))
 		return 0;
 	return 1;
+}
+
+static int
+state_fits(const struct ops_filter *f, const struct keyrec *rec, struct err *e)
+{
+	const char *state;
+	int off;
+
+	if (f->state == NULL)
+		return 1;
+	if ((state = ops_owner_state(f->call, rec, &off, e)) == NULL)
+		return -1;
+	return strcmp(state, f->state) == 0;
 }
 
 static int
@@ -137,7 +148,7 @@ ops_filter_match(const struct ops_filter *f, const struct keyrec *rec, struct er
 
 	if (!record_fits(f, rec, now_us))
 		return 0;
-	if ((rc = plan_fits(f, rec, now_us, e)) != 1)
+	if ((rc = state_fits(f, rec, e)) != 1 || (rc = plan_fits(f, rec, now_us, e)) != 1)
 		return rc;
 	return use_fits(f, rec, now_us, e);
 }

@@ -56,7 +56,7 @@ ops_life_json(struct ops_call *c, const struct keyrec *rec, cJSON *o, struct err
 	json_add_time(o, "secret_created", rotation_made_us(rec));
 	json_add_time(o, "rotate_by", rotation_due_us(rec, plan));
 	add_previous(o, rec, &use);
-	return 0;
+	return ops_owner_json(c, rec, o, e);
 }
 
 /* ---- rotate ---- */

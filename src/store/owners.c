@@ -61,15 +61,16 @@ store_owner_stopped(struct store *s, struct span owner, struct store_stop *stop,
 	size_t len;
 	int rc;
 
-	if (stop == NULL)
-		stop = &own;
-	memset(stop, 0, sizeof(*stop));
+	if (stop != NULL)
+		memset(stop, 0, sizeof(*stop));
 	if (s->now.counts.stopped == 0 || !is_name(owner))
 		return 0;
 	rc = store_db_get(s, STORE_DB_STOPPED, owner, bytes, sizeof(bytes), &len, e);
 	if (rc <= 0)
 		return rc;
-	return stop_decode(s, owner, store_span(bytes, len), stop, e) == 0 ? 1 : -1;
+	return stop_decode(s, owner, store_span(bytes, len), stop != NULL ? stop : &own, e) == 0
+		   ? 1
+		   : -1;
 }
 
 int

@@ -190,6 +190,27 @@ states(void **unused)
 	assert_verdict(&s, VERDICT_KEY_REVOKED, "state=0 ");
 }
 
+/* An owner that is off: told before what else is wrong with a key, but for its end. */
+static void
+owners_that_are_off(void **unused)
+{
+	struct scene s;
+
+	(void)unused;
+	scene_init(&s);
+	s.request.owner_off = 1;
+	assert_verdict(&s, VERDICT_KEY_DISABLED, "state=0 ");
+	assert_non_null(strstr(s.detail, "owner"));
+	s.key.expires_us = NOW;
+	assert_verdict(&s, VERDICT_KEY_DISABLED, "state=0 ");
+	s.key.state = KEYREC_REVOKED;
+	assert_verdict(&s, VERDICT_KEY_REVOKED, "state=0 ");
+	/* Nobody looking on, as in the gate. */
+	assert_int_equal(rules_check(&s.key, &s.request, NULL, NULL), VERDICT_KEY_REVOKED);
+	s.key.state = KEYREC_ACTIVE;
+	assert_int_equal(rules_check(&s.key, &s.request, NULL, NULL), VERDICT_KEY_DISABLED);
+}
+
 static void
 missing_facts_refuse(void **unused)
 {
@@ -550,6 +571,7 @@ main(void)
 	    cmocka_unit_test(secrets),
 	    cmocka_unit_test(first_refusal_in_order),
 	    cmocka_unit_test(states),
+	    cmocka_unit_test(owners_that_are_off),
 	    cmocka_unit_test(missing_facts_refuse),
 	    cmocka_unit_test(applications_match_exactly),
 	    cmocka_unit_test(methods_match_exactly),
