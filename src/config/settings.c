@@ -170,9 +170,10 @@ static const struct setting table[] = {
 	.def = "1024",
 	.min = 16,
 	.max = 65536,
-	.doc =
-	    "How many FastCGI connections one worker keeps open. Further ones wait in the queue of "
-	    "the socket."},
+	.doc = "How many FastCGI connections one worker keeps open. Beyond that the longest idle "
+	       "one is "
+	       "closed for a new one, if it has been idle for a second; else new ones wait in the "
+	       "queue of the socket."},
     {.name = "state_dir",
 	.kind = SETTING_PATH,
 	.offset = FIELD(state_dir),

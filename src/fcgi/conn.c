@@ -44,25 +44,37 @@ look_again(struct conn *c)
 	TAILQ_INSERT_TAIL(&c->server->queue, c, queue);
 }
 
-/* Leaves the timer list of its state, if any. */
+static struct conn_list *
+timers_of(struct fcgi_server *S, enum conn_state state)
+{
+	switch (state) {
+	case CONN_IDLE:
+		return &S->idles;
+	case CONN_HEAD:
+		return &S->heads;
+	case CONN_LINGER:
+		return &S->lingers;
+	default:
+		return NULL;
+	}
+}
+
+/* Leaves the timer list of its old state, if any, for that of its new one. */
 static void
 set_state(struct conn *c, enum conn_state state)
 {
 	struct fcgi_server *S = c->server;
+	struct conn_list *list;
 
-	if (c->state == CONN_HEAD)
-		TAILQ_REMOVE(&S->heads, c, timer);
-	if (c->state == CONN_LINGER)
-		TAILQ_REMOVE(&S->lingers, c, timer);
+	if ((list = timers_of(S, c->state)) != NULL)
+		TAILQ_REMOVE(list, c, timer);
 	c->state = state;
-	if (state == CONN_HEAD) {
-		c->deadline_us = S->now_us + S->options.head_timeout_us;
-		TAILQ_INSERT_TAIL(&S->heads, c, timer);
-	}
-	if (state == CONN_LINGER) {
-		c->deadline_us = S->now_us + CONN_LINGER_US;
-		TAILQ_INSERT_TAIL(&S->lingers, c, timer);
-	}
+	if ((list = timers_of(S, state)) == NULL)
+		return;
+	c->deadline_us = S->now_us + (state == CONN_IDLE      ? S->options.spare_us
+					 : state == CONN_HEAD ? S->options.head_timeout_us
+							      : CONN_LINGER_US);
+	TAILQ_INSERT_TAIL(list, c, timer);
 }
 
 /* Back to the pool, its libfcgi part freed, the connection's descriptor untouched. */
@@ -365,7 +377,8 @@ conn_open(struct fcgi_server *S, int fd)
 		close(fd);
 		return;
 	}
-	*c = (struct conn){.source.fn = conn_events, .server = S, .state = CONN_IDLE, .fd = fd};
+	*c = (struct conn){.source.fn = conn_events, .server = S, .state = CONN_CLOSED, .fd = fd};
+	set_state(c, CONN_IDLE);
 	TAILQ_INSERT_TAIL(&S->conns, c, all);
 	S->nconns++;
 	if (S->tcp) {

@@ -24,7 +24,7 @@ struct source {
 };
 
 enum conn_state {
-	CONN_IDLE,   /* nothing of a request is there */
+	CONN_IDLE,   /* nothing of a request is there; on the list of idle ones */
 	CONN_HEAD,   /* a head is begun; on the list of heads until its deadline */
 	CONN_OPEN,   /* its request is in somebody's hands */
 	CONN_LINGER, /* answered and shut; what still arrives is discarded, until EOF or the
@@ -54,10 +54,10 @@ struct conn {
 	int eof;       /* the peer has shut its side */
 	int served;    /* at least one request was answered on it */
 	int queued;
-	int64_t deadline_us;
+	int64_t deadline_us; /* an idle one is spared until then */
 	struct fcgi_request *request;
 	TAILQ_ENTRY(conn) all;	 /* live connections; or the dead list, or the pool */
-	TAILQ_ENTRY(conn) timer; /* heads or lingers */
+	TAILQ_ENTRY(conn) timer; /* idles, heads or lingers */
 	TAILQ_ENTRY(conn) queue; /* to be looked at in this loop's next round */
 };
 
@@ -78,8 +78,9 @@ struct fcgi_server {
 	int64_t now_us;	 /* of this round */
 	unsigned nconns;
 	struct conn_list conns, dead, pool, queue;
-	struct conn_list heads,
-	    lingers; /* each in the order of its deadlines: one timeout a list */
+	/* Each in the order of its deadlines: one timeout a list. */
+	struct conn_list idles, heads, lingers;
+	int64_t told_full_us;		     /* of the last log line about the maximum */
 	SLIST_HEAD(, fcgi_request) requests; /* free ones */
 	SLIST_HEAD(, watch) watches, dead_watches;
 	uint8_t bytes[FRAME_PEEK_MAX]; /* peeked, or discarded */

@@ -10,8 +10,10 @@
  * EPOLLEXCLUSIVE, and only a few connections are taken at a time.
  *
  * Invariants: nothing that a peer does or omits blocks the loop.  No memory that epoll may still
- * point to is freed or used again within a round.  At the maximum of connections the listener is
- * not watched; one that closes brings it back.
+ * point to is freed or used again within a round.  At the maximum of connections whoever comes
+ * takes the place of the one that has been idle, or has been sending a head, for longest, if that
+ * is a second; else the listener is not watched until one closes.  So peers that connect and say
+ * nothing keep nobody out, however many they are.
  */
 
 #include <errno.h>
@@ -31,7 +33,9 @@
 #define ROUND_EVENTS 128
 #define ROUND_ACCEPTS 16
 #define HEAD_TIMEOUT_US (10 * CLOCK_SECOND)
+#define SPARE_US CLOCK_SECOND
 #define ACCEPT_PAUSE_US (CLOCK_SECOND / 10)
+#define TELL_FULL_US (60 * CLOCK_SECOND)
 
 struct watch {
 	struct source source;
@@ -64,6 +68,54 @@ set_listening(struct fcgi_server *S, int on)
 		S->listening = on;
 }
 
+static int
+is_full(const struct fcgi_server *S)
+{
+	return S->nconns >= S->options.max_connections;
+}
+
+/* At the maximum: when a connection may be closed for another; INT64_MAX: none may. */
+static int64_t
+spare_at(const struct fcgi_server *S)
+{
+	const struct conn *idle = TAILQ_FIRST(&S->idles), *head = TAILQ_FIRST(&S->heads);
+	int64_t at = idle != NULL ? idle->deadline_us : INT64_MAX, of_head;
+
+	if (head == NULL)
+		return at;
+	of_head = head->deadline_us - S->options.head_timeout_us + S->options.spare_us;
+	return of_head < at ? of_head : at;
+}
+
+static void
+tell_full(struct fcgi_server *S)
+{
+	if (S->told_full_us != 0 && S->now_us - S->told_full_us < TELL_FULL_US)
+		return;
+	S->told_full_us = S->now_us;
+	log_event(LOG_LVL_WARNING, "connections_full", "max", LOG_NUM(S->nconns), "effect",
+	    "idle ones are closed for new ones", "mend", "raise max_connections", NULL);
+}
+
+/*
+ * Closes connections that nothing would be lost with, until one more may come: 1, or 0 when there
+ * is none.  An idle one may turn out to have a request: then it is served.
+ */
+static int
+make_room(struct fcgi_server *S)
+{
+	struct conn *c;
+
+	while (is_full(S) && spare_at(S) <= S->now_us) {
+		tell_full(S);
+		if ((c = TAILQ_FIRST(&S->idles)) != NULL && c->deadline_us <= S->now_us)
+			conn_stop(c, 0);
+		else if ((c = TAILQ_FIRST(&S->heads)) != NULL)
+			conn_close(c);
+	}
+	return !is_full(S);
+}
+
 static void
 accept_some(struct source *source, uint32_t events)
 {
@@ -72,7 +124,7 @@ accept_some(struct source *source, uint32_t events)
 	int i, fd;
 
 	(void)events;
-	for (i = 0; i < ROUND_ACCEPTS && S->nconns < S->options.max_connections; i++) {
+	for (i = 0; i < ROUND_ACCEPTS && make_room(S); i++) {
 		fd = accept4(S->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd == -1 && (errno == ECONNABORTED || errno == EINTR))
 			continue;
@@ -116,12 +168,15 @@ fcgi_server_new(
 	S->epoll_fd = -1;
 	if (S->options.head_timeout_us <= 0)
 		S->options.head_timeout_us = HEAD_TIMEOUT_US;
+	if (S->options.spare_us <= 0)
+		S->options.spare_us = SPARE_US;
 	S->listener.fn = accept_some;
 	S->now_us = clock_mono_us();
 	TAILQ_INIT(&S->conns);
 	TAILQ_INIT(&S->dead);
 	TAILQ_INIT(&S->pool);
 	TAILQ_INIT(&S->queue);
+	TAILQ_INIT(&S->idles);
 	TAILQ_INIT(&S->heads);
 	TAILQ_INIT(&S->lingers);
 	SLIST_INIT(&S->requests);
@@ -270,11 +325,14 @@ static void
 run_timers(struct fcgi_server *S)
 {
 	struct conn *c;
+	unsigned late = 0;
 
 	while ((c = TAILQ_FIRST(&S->heads)) != NULL && c->deadline_us <= S->now_us) {
-		log_event(LOG_LVL_INFO, "head_timeout", NULL);
 		conn_close(c);
+		late++;
 	}
+	if (late > 0)
+		log_event(LOG_LVL_INFO, "head_timeout", "connections", LOG_NUM(late), NULL);
 	while ((c = TAILQ_FIRST(&S->lingers)) != NULL && c->deadline_us <= S->now_us)
 		conn_close(c);
 	if (S->stopped && S->stop_us <= S->now_us)
@@ -304,6 +362,7 @@ static int
 round_timeout(struct fcgi_server *S, int timeout_ms)
 {
 	struct conn *c;
+	int64_t at_us;
 
 	if (!TAILQ_EMPTY(&S->queue))
 		return 0;
@@ -313,6 +372,9 @@ round_timeout(struct fcgi_server *S, int timeout_ms)
 		sooner(&timeout_ms, c->deadline_us - S->now_us);
 	if (S->stopped && S->stop_us > S->now_us)
 		sooner(&timeout_ms, S->stop_us - S->now_us);
+	/* From then on the listener is watched. */
+	if (!S->stopping && is_full(S) && (at_us = spare_at(S)) > S->now_us && at_us != INT64_MAX)
+		sooner(&timeout_ms, at_us - S->now_us);
 	if (!S->stopping && S->accept_after_us > S->now_us)
 		sooner(&timeout_ms, S->accept_after_us - S->now_us);
 	return timeout_ms;
@@ -332,8 +394,8 @@ fcgi_server_run(struct fcgi_server *S, struct err *e)
 		bury(S);
 		if (S->stopped && S->nconns == 0)
 			return 0;
-		set_listening(S, !S->stopping && S->nconns < S->options.max_connections &&
-				     S->accept_after_us <= S->now_us);
+		set_listening(S, !S->stopping && S->accept_after_us <= S->now_us &&
+				     (!is_full(S) || spare_at(S) <= S->now_us));
 		n = epoll_wait(S->epoll_fd, events, ROUND_EVENTS, round_timeout(S, timeout_ms));
 		if (n == -1 && errno != EINTR)
 			return err_sys(e, "epoll_wait");

@@ -713,7 +713,7 @@ test_max_connections(void **state)
 	char t;
 
 	(void)state;
-	start((struct fcgi_options){.max_connections = 2}, 0);
+	start((struct fcgi_options){.max_connections = 2, .spare_us = 3600000000}, 0);
 	a = raw_connect(F.path);
 	b = raw_connect(F.path);
 	send_request(a, 1, 1, "echo", "a");
@@ -730,6 +730,49 @@ test_max_connections(void **state)
 	expect(c, 1, "c");
 	close(b);
 	close(c);
+}
+
+/* Peers that say nothing, or never finish what they say, keep nobody out; one whose request is in
+ * hand is never closed for another. */
+static void
+test_room_is_made(void **state)
+{
+	enum { MAX = 8, SILENT = 100 };
+	int open, fds[SILENT], fd;
+
+	(void)state;
+	start(
+	    (struct fcgi_options){
+		.max_connections = MAX, .spare_us = 20000, .head_timeout_us = 3600000000},
+	    0);
+	open = raw_connect(F.path);
+	send_request(open, 1, 1, "hold", "held all the time");
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < SILENT; i++) {
+			fds[i] = raw_connect(F.path);
+			/* Nothing, half a head, or kept after a request. */
+			if (round == 1)
+				assert_int_equal(send(fds[i], "\1\1\0", 3, 0), 3);
+			else if (round == 2)
+				exchange(fds[i]);
+		}
+		another("passes all of them");
+		for (int i = 0; i < SILENT; i++)
+			close(fds[i]);
+	}
+	/* One that was closed for others was told before it sent anything. */
+	fd = raw_connect(F.path);
+	exchange(fd);
+	for (int i = 0; i < SILENT; i++)
+		fds[i] = raw_connect(F.path);
+	another("so it is gone");
+	raw_eof(fd);
+	close(fd);
+	for (int i = 0; i < SILENT; i++)
+		close(fds[i]);
+	command('r');
+	expect(open, 1, "held all the time");
+	close(open);
 }
 
 static void
@@ -980,6 +1023,7 @@ main(void)
 	    WITH_SERVER(test_out_of_descriptors),
 	    WITH_SERVER(test_half_closed),
 	    OWN_SERVER(test_max_connections),
+	    OWN_SERVER(test_room_is_made),
 	    WITH_SERVER(test_stop),
 	    OWN_SERVER(test_stop_serves_what_waits),
 	    WITH_SERVER(test_free_while_open),
