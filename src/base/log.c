@@ -28,6 +28,7 @@
 #include "base/span.h"
 
 /* Not more than PIPE_BUF: a longer write to a pipe may be torn apart by another process's. */
+#define PACE_US 1000000 /* of log_pace */
 #define LINE_BYTES 4096
 #define CUT_MARK " truncated=yes"
 
@@ -221,4 +222,17 @@ log_format(
 	put_event(&w, role, event, ap);
 	va_end(ap);
 	return wbuf_cstr(&w) == NULL ? 0 : (int)w.len;
+}
+
+int
+log_pace(struct log_pace *p, int64_t now_us, uint64_t *held)
+{
+	*held = p->held;
+	if (p->next_us != 0 && now_us < p->next_us) {
+		p->held++;
+		return 0;
+	}
+	p->next_us = now_us + PACE_US;
+	p->held = 0;
+	return 1;
 }

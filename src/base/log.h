@@ -28,6 +28,16 @@ int log_level_parse(const char *);
  */
 void log_event(enum log_level, const char *, ...) __attribute__((sentinel));
 
+/*
+ * For events that strangers can cause at will: one line a second.  1 and how many were held back
+ * since the last line, or 0: hold this one back, too.  Begins as zeros; ${now_us} CLOCK_MONOTONIC.
+ */
+struct log_pace {
+	int64_t next_us;
+	uint64_t held;
+};
+int log_pace(struct log_pace *, int64_t now_us, uint64_t *held);
+
 /* For numbers among the values: LOG_NUM(n) lives until the end of the block. */
 #define LOG_NUM(n) log_num((char[24]){0}, (int64_t)(n))
 const char *log_num(char *, int64_t);

@@ -90,6 +90,7 @@ struct keeper {
 
 	struct sweep sweep;
 	struct reports reports;
+	struct log_pace refusals;
 	uint8_t reply[WIRE_MESSAGE_MAX], message[WIRE_MESSAGE_MAX];
 };
 
@@ -129,13 +130,6 @@ update_interest(struct keeper *k, struct peer *p)
 	p->events = events;
 }
 
-static void
-refuse_peer(const struct peer *p, const char *why)
-{
-	log_event(LOG_LVL_WARNING, "peer_refused", "uid", LOG_NUM(p->who.uid), "pid",
-	    LOG_NUM(p->who.pid), "why", why, NULL);
-}
-
 /* Takes the descriptor. */
 static void
 add_peer(struct keeper *k, int fd)
@@ -150,7 +144,7 @@ add_peer(struct keeper *k, int fd)
 	}
 	stranger = !p->who.may_admin;
 	if (k->npeers >= PEERS_MAX || (stranger && k->nstrangers >= STRANGERS_MAX)) {
-		refuse_peer(p, "too many connections");
+		peer_refused(p, "too many connections", &k->refusals);
 		peer_free(p);
 		return;
 	}
@@ -325,7 +319,7 @@ drop_stuck(struct keeper *k, int64_t mono_us)
 	for (struct peer *p = k->peers; p != NULL; p = p->next) {
 		if (p->stuck_since_us == 0 || mono_us - p->stuck_since_us < STUCK_US)
 			continue;
-		refuse_peer(p, "it does not read its answers");
+		peer_refused(p, "it does not read its answers", &k->refusals);
 		p->closing = 1;
 	}
 }
@@ -590,7 +584,8 @@ start(struct keeper *k, struct err *e)
 	    .decide = k->decide,
 	    .steady = &k->steady,
 	    .last = &k->last,
-	    .reports = &k->reports};
+	    .reports = &k->reports,
+	    .refusals = &k->refusals};
 	if ((k->round = round_new(&with, e)) == NULL)
 		return -1;
 	k->ops = (struct ops){.store = k->store,

@@ -18,6 +18,7 @@
 
 #include "keeper/peer.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 
@@ -58,6 +59,16 @@ fail:
 	free(p);
 	close(fd);
 	return NULL;
+}
+
+void
+peer_refused(const struct peer *p, const char *why, struct log_pace *pace)
+{
+	uint64_t held;
+
+	if (log_pace(pace, clock_mono_us(), &held))
+		log_event(LOG_LVL_WARNING, "peer_refused", "uid", LOG_NUM(p->who.uid), "pid",
+		    LOG_NUM(p->who.pid), "why", why, "not_logged", LOG_NUM(held), NULL);
 }
 
 void

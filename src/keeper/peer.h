@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/span.h"
 #include "keeper/ops.h"
 
@@ -39,6 +40,9 @@ struct peer {
 	int64_t stuck_since_us; /* CLOCK_MONOTONIC, when the peer stopped reading; 0: it has not */
 	uint32_t events;	/* what epoll watches */
 };
+
+/* Log that a peer is refused; its own fault, so no more than a line a second tells of it. */
+void peer_refused(const struct peer *, const char *why, struct log_pace *);
 
 /* Takes ${fd}, also when it fails: then it is closed.  Who it is comes from SO_PEERCRED. */
 struct peer *peer_new(int fd, struct err *);

@@ -78,18 +78,17 @@ round_free(struct round **rp)
 /* ---- receiving ---- */
 
 static void
-refuse(struct peer *p, const char *why)
+refuse(struct round *r, struct peer *p, const char *why)
 {
-	log_event(LOG_LVL_WARNING, "peer_refused", "uid", LOG_NUM(p->who.uid), "pid",
-	    LOG_NUM(p->who.pid), "why", why, NULL);
+	peer_refused(p, why, r->with.refusals);
 	p->closing = 1;
 }
 
 static void
-keep_request(struct peer *p, const uint8_t *message, size_t len)
+keep_request(struct round *r, struct peer *p, const uint8_t *message, size_t len)
 {
 	if ((p->request = malloc(len)) == NULL) {
-		refuse(p, "out of memory");
+		refuse(r, p, "out of memory");
 		return;
 	}
 	memcpy(p->request, message, len);
@@ -123,7 +122,7 @@ add_check(struct round *r, struct peer *p, struct span message)
 	else
 		rc = wire_check_decode(message, &it->check, &e);
 	if (rc != 0) {
-		refuse(p, e.msg);
+		refuse(r, p, e.msg);
 		return;
 	}
 	it->peer = p;
@@ -139,7 +138,7 @@ add_checks(struct round *r, struct peer *p, struct span datagram)
 {
 	for (int n = 0; datagram.len > 0 && !p->closing; n++) {
 		if (n == WIRE_BATCH_MAX)
-			refuse(p, "too many checks at once");
+			refuse(r, p, "too many checks at once");
 		else
 			add_check(r, p, wire_next(&datagram));
 	}
@@ -181,9 +180,9 @@ receive_checks(struct round *r, struct peer *p)
 	datagram.len = (size_t)n < WIRE_BATCH_BYTES ? (size_t)n : WIRE_BATCH_BYTES;
 	r->received += datagram.len;
 	if ((size_t)n > WIRE_BATCH_BYTES)
-		refuse(p, "a datagram larger than checks may be");
+		refuse(r, p, "a datagram larger than checks may be");
 	else if (wire_type_of(datagram) == WIRE_ADMIN)
-		keep_request(p, at, datagram.len);
+		keep_request(r, p, at, datagram.len);
 	else
 		add_checks(r, p, datagram);
 	return !p->closing && p->request == NULL;
@@ -214,9 +213,9 @@ receive_one(struct round *r, struct peer *p)
 	}
 	message.len = (size_t)n < sizeof(r->message) ? (size_t)n : sizeof(r->message);
 	if ((size_t)n > sizeof(r->message)) {
-		refuse(p, "a message larger than any may be");
+		refuse(r, p, "a message larger than any may be");
 	} else if (wire_type_of(message) == WIRE_ADMIN) {
-		keep_request(p, r->message, message.len);
+		keep_request(r, p, r->message, message.len);
 	} else if (message.len <= WIRE_BATCH_BYTES) {
 		uint8_t *at = (uint8_t *)r->datagrams + r->received;
 
@@ -224,7 +223,7 @@ receive_one(struct round *r, struct peer *p)
 		r->received += message.len;
 		add_checks(r, p, (struct span){(const char *)at, message.len});
 	} else {
-		refuse(p, "a malformed message");
+		refuse(r, p, "a malformed message");
 	}
 	secret_wipe(r->message, message.len);
 }

@@ -29,6 +29,7 @@ struct round_with {
 	struct steady *steady;
 	struct lastbatch *last;
 	struct reports *reports;
+	struct log_pace *refusals; /* of the log lines about refused peers */
 };
 
 struct round *round_new(const struct round_with *, struct err *);

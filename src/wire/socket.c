@@ -27,6 +27,7 @@
 #include "base/secret.h"
 
 #define BACKLOG 128
+#define CONNECT_SECONDS 5
 
 int
 wire_socket_path(const char *run_dir, char *out, size_t cap, struct err *e)
@@ -120,6 +121,7 @@ fail:
 int
 wire_connect(const char *path, struct err *e)
 {
+	const struct timeval patience = {.tv_sec = CONNECT_SECONDS};
 	struct sockaddr_un un;
 	int fd, rc;
 
@@ -128,12 +130,19 @@ wire_connect(const char *path, struct err *e)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_sys(e, "cannot make a socket");
+	/* A keeper whose queue is full would have us wait for ever; the same for what is sent. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	do {
 		rc = connect(fd, (const struct sockaddr *)&un, sizeof(un));
 	} while (rc != 0 && errno == EINTR);
 	if (rc == 0)
 		return fd;
-	if (errno == ENOENT || errno == ECONNREFUSED)
+	if (errno == EAGAIN)
+		err_set(e, ERR_BUSY,
+		    "the keeper at %s takes no connection: it hangs, or too many wait for it; try "
+		    "again",
+		    path);
+	else if (errno == ENOENT || errno == ECONNREFUSED)
 		err_set(e, ERR_UNAVAILABLE, "no keeper listens on %s", path);
 	else
 		err_sys(e, "cannot connect to the keeper at %s", path);

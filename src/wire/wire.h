@@ -130,7 +130,10 @@ int wire_socket_path(const char *run_dir, char *, size_t, struct err *)
  */
 int wire_listen(const char *path, struct err *) __attribute__((warn_unused_result));
 
-/* wire_connect: fd (close-on-exec, blocking), or -1 with ERR_UNAVAILABLE when nobody listens. */
+/*
+ * wire_connect: fd (close-on-exec, blocking), or -1 with ERR_UNAVAILABLE when nobody listens,
+ * ERR_BUSY when somebody does but takes no connection for some seconds.
+ */
 int wire_connect(const char *path, struct err *) __attribute__((warn_unused_result));
 
 /*

@@ -273,10 +273,29 @@ numbers(void **state)
 	assert_string_equal(LOG_NUM(INT64_MIN), "-9223372036854775808");
 }
 
+/* A line a second, with the number of those between. */
+static void
+pace(void **state)
+{
+	struct log_pace p = {0};
+	uint64_t held = 99;
+
+	(void)state;
+	assert_int_equal(log_pace(&p, 5, &held), 1);
+	assert_int_equal(held, 0);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(log_pace(&p, 6 + i, &held), 0);
+	assert_int_equal(log_pace(&p, 1000005, &held), 1);
+	assert_int_equal(held, 1000);
+	assert_int_equal(log_pace(&p, 3000000, &held), 1);
+	assert_int_equal(held, 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(pace),
 	    cmocka_unit_test_setup_teardown(plain_lines, capture, uncapture),
 	    cmocka_unit_test_setup_teardown(levels, capture, uncapture),
 	    cmocka_unit_test(hostile_values),

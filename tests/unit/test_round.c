@@ -25,6 +25,7 @@ struct rig {
 	struct steady steady;
 	struct lastbatch last;
 	struct reports reports;
+	struct log_pace refusals;
 	struct peer *peer;
 	int fd;		  /* the worker's end */
 	struct span rest; /* of a datagram of answers */
@@ -41,7 +42,8 @@ rig_open(struct rig *g)
 	assert_int_equal(steady_open(&g->steady, g->f->store, &g->f->e), 0);
 	assert_int_equal(lastbatch_load(&g->last, g->f->store, clock_mono_us(), &g->f->e), 0);
 	memset(&g->reports, 0, sizeof(g->reports));
-	with = (struct round_with){g->f->store, g->f->decide, &g->steady, &g->last, &g->reports};
+	with = (struct round_with){
+	    g->f->store, g->f->decide, &g->steady, &g->last, &g->reports, &g->refusals};
 	g->round = round_new(&with, &g->f->e);
 	assert_non_null(g->round);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, sv), 0);

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -435,6 +436,29 @@ a_live_socket_is_not_replaced(void **state)
 	close(again);
 }
 
+/* A keeper that hangs while others wait already: the tool says so instead of waiting, too. */
+static void
+a_full_queue_is_not_waited_for(void **state)
+{
+	struct place *p = *state;
+	struct err e = {0};
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int fd = wire_listen(p->path, &e), waiting[300], n = 0;
+
+	assert_true(fd >= 0);
+	memcpy(un.sun_path, p->path, strlen(p->path));
+	do {
+		waiting[n] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+		assert_true(waiting[n] >= 0);
+	} while (connect(waiting[n++], (struct sockaddr *)&un, sizeof(un)) == 0 && n < 300);
+	assert_true(n < 300);
+	assert_int_equal(wire_connect(p->path, &e), -1);
+	assert_int_equal(e.code, ERR_BUSY);
+	while (n > 0)
+		close(waiting[--n]);
+	close(fd);
+}
+
 static void
 a_file_is_not_replaced(void **state)
 {
@@ -540,6 +564,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		a_live_socket_is_not_replaced, place_make, place_remove),
 	    cmocka_unit_test_setup_teardown(a_file_is_not_replaced, place_make, place_remove),
+	    cmocka_unit_test_setup_teardown(
+		a_full_queue_is_not_waited_for, place_make, place_remove),
 	    cmocka_unit_test(a_long_path_is_refused),
 	    cmocka_unit_test(a_call_tells_what_is_unknown),
 	    cmocka_unit_test(a_call_to_nobody_changes_nothing),
