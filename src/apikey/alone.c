@@ -37,12 +37,14 @@
 #include "keeper/ops.h"
 #include "keeper/peppers.h"
 #include "keeper/steady.h"
+#include "keeper/trail.h"
 #include "store/store.h"
 #include "wire/wire.h"
 
 struct alone {
 	const struct config *config;
 	uid_t asker; /* who runs the tool; kept over service_become, for the audit trail */
+	pid_t tool;
 	struct store *store;
 	struct peppers *peppers;
 	struct err unpeppered; /* why these may not be used, or ERR_NONE */
@@ -89,6 +91,8 @@ alone_open(struct alone *a, struct err *e)
 		*e = a->unpeppered;
 		return -1;
 	}
+	if (trail_open(a->store, &a->peppers, e) != 0)
+		return -1;
 	if ((a->decide = decide_new(a->store, a->peppers, c->key_prefix, e)) == NULL)
 		return -1;
 	return steady_open(&a->steady, a->store, e);
@@ -127,7 +131,8 @@ answer(struct alone *a, struct span request, const struct err *open_error, struc
 	    .times = times_now,
 	    .cookie = a,
 	    .unpeppered = a->unpeppered.code != ERR_NONE ? &a->unpeppered : NULL};
-	struct ops_peer peer = {.uid = a->asker, .pid = getpid(), .may_admin = 1};
+	struct ops_peer peer = {
+	    .uid = a->asker, .pid = a->tool, .via = STORE_VIA_TOOL, .may_admin = 1};
 	struct err e = {0};
 	int changed = 0;
 
@@ -137,7 +142,7 @@ answer(struct alone *a, struct span request, const struct err *open_error, struc
 	}
 	ops.low_space = store_space(a->store, &free_bytes, NULL) == 0;
 	ops_run(&ops, &peer, request, reply, &changed);
-	if (changed && store_flush(a->store, &e) == -1) {
+	if ((changed || ops.wrote) && store_flush(a->store, &e) == -1) {
 		wbuf_reset(reply);
 		write_error(&e, reply);
 	}
@@ -176,7 +181,7 @@ serve(struct alone *a, int fd, const struct err *open_error)
 static void
 run_child(const struct config *config, int fd)
 {
-	struct alone a = {.config = config, .asker = getuid()};
+	struct alone a = {.config = config, .asker = getuid(), .tool = getppid()};
 	struct err e = {0};
 
 	/* What the keeper would log, too; but standard error is the tool's, for one line. */

@@ -1,68 +1,163 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * apikey audit: the trail of changes, oldest first.
+ * apikey audit: the trail of changes, oldest first.  Verifying it is audit_verify.c's, waiting for
+ * more of it audit_follow.c's.
  */
 
 #include <stdio.h>
 
+#include "apikey/audit.h"
 #include "apikey/commands.h"
 #include "apikey/table.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "core/token.h"
 
-/* "owner=acme plan=gold": what an entry adds, for people; exact with --json. */
+const struct table_column audit_columns[AUDIT_COLUMNS] = {{"SEQ", 1, 0}, {"WHEN", 0, 0},
+    {"FROM", 0, 0}, {"WHO", 0, 6}, {"WHAT", 0, 0}, {"SUBJECT", 0, TOKEN_ID_LEN}, {"DETAIL", 0, 8}};
+
+struct text {
+	char *p;
+	size_t at, cap;
+};
+
+/* 0, or -1 when it is full; then it ends behind what was whole. */
+static int
+put(struct text *t, const char *s)
+{
+	int n = snprintf(t->p + t->at, t->cap - t->at, "%s", s);
+
+	if (n < 0 || (size_t)n >= t->cap - t->at) {
+		t->p[t->at] = '\0';
+		return -1;
+	}
+	t->at += (size_t)n;
+	return 0;
+}
+
+static int
+put_value(struct text *t, const cJSON *m)
+{
+	char value[512];
+
+	if (cJSON_IsString(m))
+		return put(t, m->valuestring);
+	if (m == NULL || cJSON_IsNull(m))
+		return put(t, "none");
+	return json_print(m, value, sizeof(value)) > 0 ? put(t, value) : put(t, "...");
+}
+
+/* "plan=gold", "plan=silver->gold", "name=web->none". */
+static int
+put_member(struct text *t, const cJSON *m)
+{
+	const cJSON *from = cJSON_GetObjectItemCaseSensitive(m, "from");
+	const cJSON *to = cJSON_GetObjectItemCaseSensitive(m, "to");
+
+	if (put(t, t->at == 0 ? "" : " ") != 0 || put(t, m->string) != 0 || put(t, "=") != 0)
+		return -1;
+	if (!cJSON_IsObject(m) || from == NULL || to == NULL)
+		return put_value(t, m);
+	if (!cJSON_IsNull(from) && (put_value(t, from) != 0 || put(t, "->") != 0))
+		return -1;
+	return put_value(t, to);
+}
+
+/* What an entry adds, for people; exact with --json. */
 static void
 describe(const cJSON *detail, char *buf, size_t cap)
 {
-	char value[512];
+	struct text t = {.p = buf, .cap = cap};
 	const cJSON *m;
-	size_t at = 0;
-	int n;
 
 	buf[0] = '\0';
 	cJSON_ArrayForEach(m, detail)
 	{
-		if (cJSON_IsString(m))
-			n = snprintf(buf + at, cap - at, "%s%s=%s", at == 0 ? "" : " ", m->string,
-			    m->valuestring);
-		else if (json_print(m, value, sizeof(value)) > 0)
-			n = snprintf(
-			    buf + at, cap - at, "%s%s=%s", at == 0 ? "" : " ", m->string, value);
-		else
-			continue;
-		if (n < 0 || (size_t)n >= cap - at)
+		if (put_member(&t, m) != 0)
 			return;
-		at += (size_t)n;
 	}
 }
 
-static void
-audit_row(const struct tool *t, struct table *table, const cJSON *entry)
+/* Where it came from: an address, or the process and how it came. */
+static const char *
+origin(const cJSON *entry, char *buf, size_t cap)
 {
-	char buf[32], when[TOOL_TIME_MAX], detail[2048];
+	const char *address = json_str(entry, "address", NULL);
+	const char *via = json_str(entry, "via", NULL);
+	char pid[32];
+	int n;
+
+	if (address != NULL)
+		return address;
+	n = snprintf(buf, cap, "%s %s", via != NULL ? via : "", tool_text(entry, "pid", pid));
+	return n > 0 && (size_t)n < cap ? buf : "";
+}
+
+static void
+row_with(const char *when, struct table *table, const cJSON *entry)
+{
+	const char *error = json_str(entry, "error", NULL);
+	char buf[32], from[64], what[160], detail[2048];
+	int damaged = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(entry, "damaged"));
+	int n = snprintf(what, sizeof(what), "%s%s%s%s", tool_text(entry, "op", buf),
+	    error != NULL ? " (" : "", error != NULL ? error : "", error != NULL ? ")" : "");
 
 	table_add(table, tool_text(entry, "seq", buf), TERM_DIM);
-	tool_relative(t, entry, "time", when);
 	table_add(table, when, TERM_PLAIN);
+	table_add(table, origin(entry, from, sizeof(from)), TERM_PLAIN);
 	table_add(table, tool_text(entry, "actor", buf), TERM_PLAIN);
-	table_add(table, tool_text(entry, "op", buf), TERM_PLAIN);
+	table_add(table,
+	    damaged ? "(damaged)"
+	    : n < 0 ? ""
+		    : what,
+	    damaged || error != NULL ? TERM_RED : TERM_PLAIN);
 	table_add(table, tool_text(entry, "subject", buf), TERM_PLAIN);
 	describe(cJSON_GetObjectItemCaseSensitive(entry, "detail"), detail, sizeof(detail));
 	table_add(table, detail, TERM_PLAIN);
 }
 
-int
-cmd_audit(struct tool *t, struct options *o, struct err *e)
+static void
+row(const struct tool *t, struct table *table, const cJSON *entry)
 {
-	static const struct table_column columns[] = {{"SEQ", 1, 0}, {"WHEN", 0, 0}, {"WHO", 0, 6},
-	    {"WHAT", 0, 0}, {"SUBJECT", 0, TOKEN_ID_LEN}, {"DETAIL", 0, 8}};
+	char when[TOOL_TIME_MAX];
+
+	tool_relative(t, entry, "time", when);
+	row_with(when, table, entry);
+}
+
+void
+audit_row(struct table *table, const cJSON *entry)
+{
+	const char *when = json_str(entry, "time", NULL);
+
+	row_with(when != NULL ? when : "", table, entry);
+}
+
+static int
+list(struct tool *t, struct options *o, struct err *e)
+{
 	static const struct tool_list list = {.op = "audit.list",
 	    .array = "entries",
-	    .columns = columns,
-	    .ncolumns = sizeof(columns) / sizeof(columns[0]),
-	    .row = audit_row,
+	    .columns = audit_columns,
+	    .ncolumns = AUDIT_COLUMNS,
+	    .row = row,
 	    .none = "There are no such entries."};
 
 	return tool_list(t, &list, o->request, e) == 0 ? TOOL_DONE : -1;
+}
+
+int
+cmd_audit(struct tool *t, struct options *o, struct err *e)
+{
+	const char *expect = options_local_text(o, "expect");
+
+	if (expect != NULL && !options_local(o, "verify"))
+		return err_set(e, ERR_USAGE, "--expect is for --verify");
+	if (!options_local(o, "verify"))
+		return options_local(o, "follow") ? audit_follow(t, o->request, e) : list(t, o, e);
+	if (options_local(o, "follow") || o->request->child != NULL)
+		return err_set(
+		    e, ERR_USAGE, "--verify looks at all of the trail: without other options");
+	return audit_verify(t, expect, e);
 }

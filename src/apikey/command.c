@@ -290,6 +290,15 @@ static const struct option_def audit_options[] = {
 	.member = "since",
 	.arg = "WHEN",
 	.help = "2h ago, since 2026-11-21, or a time of RFC 3339"},
+    /* What to do with it. */
+    {.name = "follow", .kind = OPTION_FLAG, .help = "wait for more, and print it as it comes"},
+    {.name = "verify",
+	.kind = OPTION_FLAG,
+	.help = "is the trail what was written? names each record that is not"},
+    {.name = "expect",
+	.kind = OPTION_TEXT,
+	.arg = "SEQ:HASH",
+	.help = "with --verify: a record that was written down elsewhere"},
     {.name = NULL}};
 
 static const struct option_def doctor_options[] = {
@@ -417,7 +426,10 @@ static const struct command commands[] = {
 	"of those made later neither. The keys' own states stay as they are.\n"},
     {"owner", "enable", cmd_owner_enable, NULL, owner_operand, 0,
 	"end that: each key is again what its own state says", NULL},
-    {"audit", NULL, cmd_audit, audit_options, NULL, 0, "list who changed what, and when", NULL},
+    {"audit", NULL, cmd_audit, audit_options, NULL, 0, "list who changed what, and when",
+	"Every change with who made it, from where, and what was before and after; requests\n"
+	"that were refused; and what the gate has to tell. With --verify the exit status is 1\n"
+	"when a record was changed, removed, moved or added.\n"},
     {"pepper", "add", cmd_pepper_add, NULL, NULL, 0, "make a new pepper, for keys made from now on",
 	"Appends a random pepper to the pepper file; a running keeper takes it up at once.\n"
 	"Keys that exist stay valid, and move to the new pepper when they are next used.\n"

@@ -83,6 +83,12 @@ session_rest(struct session *s)
 }
 
 void
+session_hang_up(struct session *s)
+{
+	hang_up(s);
+}
+
+void
 session_close(struct session **sp)
 {
 	struct session *s = *sp;

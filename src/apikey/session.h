@@ -32,6 +32,9 @@ cJSON *session_call(struct session *, enum session_kind, const cJSON *request, s
  */
 void session_rest(struct session *);
 
+/* Whoever answered so far does so no longer: the next call looks for somebody anew. */
+void session_hang_up(struct session *);
+
 /*
  * Like session_call, but only of a keeper that runs: 1 and the result, 0 when none runs, -1.
  */

@@ -53,6 +53,7 @@ struct config {
 	int64_t keeper_timeout_us;
 	uint64_t cache_bytes, min_free_bytes;
 	int64_t log_retention_us;     /* how long an idle limit log is kept after its window */
+	int64_t audit_retention_us;   /* how long audit entries are kept; 0: for ever */
 	int64_t revoked_retention_us; /* how long a revoked key is kept, unless purge is told */
 	unsigned max_connections;     /* open FastCGI connections of one worker */
 	int log;		      /* 0 stderr, 1 syslog */

@@ -248,6 +248,16 @@ static const struct setting table[] = {
 	.doc = "How long a revoked key is remembered before apikey purge removes it, so that its "
 	       "holder is told "
 	       "that it was revoked and admins see whose it was."},
+    {.name = "audit_retention",
+	.kind = SETTING_DURATION,
+	.offset = FIELD(audit_retention_us),
+	.def = "0",
+	.min = 0,
+	.max = 100 * 366 * DAY,
+	.doc =
+	    "How long entries of the audit trail are kept. Older ones are removed by the keeper, "
+	    "which tells of it "
+	    "in the trail; what is left can still be verified. 0: for ever."},
     {.name = "realm",
 	.kind = SETTING_STRING,
 	.offset = FIELD(realm),

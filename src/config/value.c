@@ -84,13 +84,18 @@ format_size(int64_t n, struct wbuf *w)
 		wbuf_u8(w, (uint8_t)suffix[i - 1]);
 }
 
-/* base/clock.h knows whole seconds; a time limit also wants milliseconds. */
+/* base/clock.h knows whole seconds; a time limit also wants milliseconds, and nothing has no unit.
+ */
 static int
 parse_duration(const char *text, int64_t *out)
 {
 	struct span s = span_of(text);
 	unsigned long long n;
 
+	if (span_is(s, "0")) {
+		*out = 0;
+		return 0;
+	}
 	if (s.len > 2 && strcmp(text + s.len - 2, "ms") == 0) {
 		s.len -= 2;
 		if (span_u64(s, INT64_MAX / 1000, &n) == -1)

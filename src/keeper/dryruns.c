@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "keeper/trail.h"
 
 #define SETS 1024 /* a power of two */
 #define WAYS 8
@@ -188,12 +189,9 @@ write_entry(struct store *store, const struct who *w, const struct limits_look *
 {
 	const struct plan_limit *l = &look->plan->limits[i];
 	int per_owner = w->per == PLAN_PER_OWNER, renamed = strcmp(l->name, w->log) != 0, n;
-	struct store_audit au = {.when_us = wall_us,
-	    .uid = UINT32_MAX,
-	    .actor = span_of("gate"),
-	    .op = span_of(DRYRUNS_OP),
-	    .subject = w->subject};
 	char detail[DETAIL_MAX], window[32];
+	struct trail_event ev = {
+	    .wall_us = wall_us, .op = DRYRUNS_OP, .subject = w->subject, .detail = detail};
 
 	clock_duration_format(l->window_us, window, sizeof(window));
 	n = snprintf(detail, sizeof(detail),
@@ -205,8 +203,7 @@ write_entry(struct store *store, const struct who *w, const struct limits_look *
 	    per_owner ? ",\"key\":\"" : "", per_owner ? rec->id : "", per_owner ? "\"" : "");
 	if (n < 0 || (size_t)n >= sizeof(detail))
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
-	au.detail = (struct span){detail, (size_t)n};
-	return store_audit_append(store, &au, e);
+	return trail_event(store, &ev, e);
 }
 
 int

@@ -17,6 +17,7 @@
 #include "keeper/exposure.h"
 
 #include "base/log.h"
+#include "keeper/trail.h"
 
 /* "url and http" of the ways, as far as ${cap} goes. */
 static const char *
@@ -84,17 +85,16 @@ exposure_reason(const struct exposure *x)
 }
 
 static int
-audit(struct store *store, const struct keyrec *rec, const char *op, const char *detail,
-    int64_t wall_us, struct err *e)
+audit(const struct exposure *x, struct store *store, const struct keyrec *rec, const char *op,
+    const char *detail, struct err *e)
 {
-	struct store_audit au = {.when_us = wall_us,
-	    .uid = UINT32_MAX,
-	    .actor = span_of("gate"),
-	    .op = span_of(op),
+	struct trail_event ev = {.wall_us = x->wall_us,
+	    .op = op,
 	    .subject = span_of(rec->id),
-	    .detail = span_of(detail)};
+	    .address = span_of(x->from),
+	    .detail = detail};
 
-	return store_audit_append(store, &au, e);
+	return trail_event(store, &ev, e);
 }
 
 static int
@@ -106,20 +106,21 @@ audit_mark(const struct exposure *x, struct store *store, const struct keyrec *r
 
 	if (n < 0 || (size_t)n >= sizeof(detail))
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
-	return audit(store, rec, "key.exposed", detail, x->wall_us, e);
+	return audit(x, store, rec, "key.exposed", detail, e);
 }
 
 static int
 audit_act(const struct exposure *x, struct store *store, const struct keyrec *rec, struct err *e)
 {
-	char detail[KEYREC_REASON_MAX + 80];
-	int n = snprintf(detail, sizeof(detail), "{\"reason\":\"%s\",\"before\":\"%s\"}", x->reason,
-	    keyrec_state_name(x->before));
+	char detail[KEYREC_REASON_MAX + 128];
+	int n = snprintf(detail, sizeof(detail),
+	    "{\"state\":{\"from\":\"%s\",\"to\":\"%s\"},\"reason\":{\"from\":null,\"to\":\"%s\"}}",
+	    keyrec_state_name(x->before), keyrec_state_name(rec->state), x->reason);
 
 	if (n < 0 || (size_t)n >= sizeof(detail))
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
-	return audit(store, rec, rec->state == KEYREC_REVOKED ? "key.revoke" : "key.disable",
-	    detail, x->wall_us, e);
+	return audit(
+	    x, store, rec, rec->state == KEYREC_REVOKED ? "key.revoke" : "key.disable", detail, e);
 }
 
 int

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "keeper/trail.h"
 
 #define TOLD_US (INT64_C(86400) * CLOCK_SECOND)
 
@@ -87,12 +88,11 @@ int
 found_tell_previous(struct found *k, struct store *store, const struct netaddr *addr,
     int64_t wall_us, int *wrote, struct err *e)
 {
-	struct store_audit au = {.when_us = wall_us,
-	    .uid = UINT32_MAX,
-	    .actor = span_of("gate"),
-	    .op = span_of("key.old_secret"),
-	    .subject = span_of(k->rec.id)};
 	char detail[128], from[NETADDR_TEXT_MAX] = "", until[21];
+	struct trail_event ev = {.wall_us = wall_us,
+	    .op = "key.old_secret",
+	    .subject = span_of(k->rec.id),
+	    .detail = detail};
 	int n;
 
 	if (k->match.which == ROTATION_PRESENT || was_told(&k->rec, wall_us))
@@ -103,10 +103,10 @@ found_tell_previous(struct found *k, struct store *store, const struct netaddr *
 	n = snprintf(detail, sizeof(detail), "{\"from\":\"%s\",\"until\":\"%s\"}", from, until);
 	if (n < 0 || (size_t)n >= sizeof(detail))
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
-	au.detail = span_of(detail);
+	ev.address = span_of(from);
 	k->rec.previous_used_us = wall_us;
 	if (store_key_update(store, k->match.home, &k->rec, e) != 0 ||
-	    store_audit_append(store, &au, e) != 0)
+	    trail_event(store, &ev, e) != 0)
 		return -1;
 	*wrote = 1;
 	return 0;

@@ -48,6 +48,7 @@
 #include "keeper/round.h"
 #include "keeper/steady.h"
 #include "keeper/sweep.h"
+#include "keeper/trail.h"
 #include "keeper/uses.h"
 #include "store/store.h"
 #include "wire/wire.h"
@@ -91,6 +92,7 @@ struct keeper {
 	struct sweep sweep;
 	struct reports reports;
 	struct log_pace refusals;
+	struct trail_prune prune;
 	uint8_t reply[WIRE_MESSAGE_MAX], message[WIRE_MESSAGE_MAX];
 };
 
@@ -335,10 +337,12 @@ on_timer(struct keeper *k)
 	tell(k, '.');
 	set_deaf(k, 0);
 	drop_stuck(k, mono_us);
+	ops_tick(&k->ops);
 	sweep_tick(&k->sweep, mono_us);
 	if (reports_tick(&k->reports, k->store, 0))
 		housekeeper_committed(k->housekeeper);
 	uses_tick(decide_uses(k->decide), mono_us);
+	trail_prune_tick(&k->prune, mono_us, clock_wall_us(), (*k->config)->audit_retention_us);
 	if (idle_us > 0 && k->npeers == 0 && mono_us - k->last_peer_us >= idle_us) {
 		log_event(LOG_LVL_INFO, "keeper_idle", NULL);
 		k->stop = 1;
@@ -421,7 +425,14 @@ settle_peers(struct keeper *k)
 	}
 }
 
-/* What can wait, a slice of one kind: logs that are idle, or when keys were used. */
+static int
+is_tidy(const struct keeper *k)
+{
+	return !k->sweep.active && !k->prune.active && !uses_busy(decide_uses(k->decide));
+}
+
+/* What can wait, a slice of one kind: logs that are idle, when keys were used, old audit entries.
+ */
 static void
 tidy(struct keeper *k)
 {
@@ -433,6 +444,8 @@ tidy(struct keeper *k)
 	else if (k->sweep.active)
 		wrote = sweep_slice(&k->sweep, k->store, &k->steady, (*k->config)->log_retention_us,
 		    k->ops.low_space);
+	else if (k->prune.active)
+		wrote = trail_prune_slice(&k->prune, k->store, clock_wall_us(), k->ops.low_space);
 	if (wrote)
 		housekeeper_committed(k->housekeeper);
 }
@@ -440,7 +453,7 @@ tidy(struct keeper *k)
 static int
 turn(struct keeper *k, struct err *e)
 {
-	int idle_ms = k->sweep.active || uses_busy(decide_uses(k->decide)) ? 1 : -1;
+	int idle_ms = is_tidy(k) ? -1 : 1;
 	int timeout_ms = k->waiting != NULL ? 0 : idle_ms;
 	int n = epoll_wait(k->epoll_fd, k->events, EVENTS_MAX, timeout_ms), wrote = 0;
 
@@ -462,6 +475,10 @@ turn(struct keeper *k, struct err *e)
 		housekeeper_committed(k->housekeeper);
 	round_answer(k->round, clock_mono_us());
 	run_requests(k);
+	if (k->ops.wrote) {
+		k->ops.wrote = 0;
+		housekeeper_committed(k->housekeeper);
+	}
 	settle_peers(k);
 	tidy(k);
 	/* Whoever met the damage: a request, the sweep or the housekeeping thread. */
@@ -511,6 +528,7 @@ open_store(struct keeper *k, struct err *e)
 	if (secret_heap_init(&warning) != 0)
 		log_event(LOG_LVL_WARNING, "secrets_not_locked", "error", warning.msg, NULL);
 	if ((k->peppers = fingerprints_load(k->store, c->pepper_file, e)) == NULL ||
+	    trail_open(k->store, &k->peppers, e) != 0 ||
 	    steady_open(&k->steady, k->store, e) != 0 ||
 	    lastbatch_load(&k->last, k->store, clock_mono_us(), e) != 0 ||
 	    (k->decide = decide_new(k->store, k->peppers, c->key_prefix, e)) == NULL)

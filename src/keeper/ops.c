@@ -12,14 +12,12 @@
  * reply is always a complete JSON object; no message quotes a value that could be a key.
  */
 
-#include <pwd.h>
-#include <stdlib.h>
-
 #include "keeper/ops.h"
 #include "keeper/ops_call.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "keeper/trail.h"
 
 #define MEMBERS(...)                                                                               \
 	(const char *const[])                                                                      \
@@ -59,7 +57,9 @@ static const struct ops_op table[] = {
     {"pepper.reload", OPS_WRITES, ops_pepper_reload, MEMBERS()},
     {"pepper.retire", OPS_WRITES | OPS_UNPEPPERED, ops_pepper_retire,
 	MEMBERS("version", "force", )},
-    {"audit.list", 0, ops_misc_audit_list, MEMBERS("key", "since", "after", "max", )},
+    {"audit.list", 0, ops_audit_list, MEMBERS("key", "since", "last", "after", "max", )},
+    {"audit.verify", 0, ops_audit_verify,
+	MEMBERS("after", "hash", "sealed", "expect", "expect_hash", )},
     {"db.stat", 0, ops_db_stat, MEMBERS()},
     {"db.hold", 0, ops_db_hold, MEMBERS("seconds", )},
     {"db.compact", 0, ops_db_compact, MEMBERS("next", )},
@@ -103,88 +103,6 @@ ops_add_window(cJSON *o, int64_t window_us)
 	cJSON_AddNumberToObject(o, "window_seconds", (double)(window_us / CLOCK_SECOND));
 }
 
-/* ---- audit ---- */
-
-/* The name of a user, or the number. */
-static void
-actor_name(uid_t uid, char *out, size_t cap)
-{
-	struct passwd pw, *found = NULL;
-	char mem[4096];
-
-	if (getpwuid_r(uid, &pw, mem, sizeof(mem), &found) == 0 && found != NULL &&
-	    span_copy(out, cap, span_of(pw.pw_name)) == 0)
-		return;
-	log_num(out, (int64_t)uid);
-}
-
-void
-ops_who(const struct ops_call *c, char *out, size_t cap)
-{
-	actor_name(c->peer->uid, out, cap);
-}
-
-/* The members that say what was asked for; of one that would make the record too large only the
- * names. */
-static cJSON *
-detail_of(const cJSON *request, int names_only)
-{
-	static const char *const left_out[] = {"op", "id", NULL};
-	cJSON *detail = cJSON_CreateObject();
-	const cJSON *m;
-
-	cJSON_ArrayForEach(m, request)
-	{
-		if (strcmp(m->string, left_out[0]) == 0 || strcmp(m->string, left_out[1]) == 0)
-			continue;
-		if (names_only)
-			cJSON_AddStringToObject(detail, m->string, "(too long to record)");
-		else
-			cJSON_AddItemToObject(detail, m->string, cJSON_Duplicate(m, 1));
-	}
-	return detail;
-}
-
-int
-ops_audit(struct ops_call *c, const char *subject, const cJSON *detail, struct err *e)
-{
-	struct store_audit au = {.when_us = c->now.wall_us, .uid = (uint32_t)c->peer->uid};
-	char actor[STORE_AUDIT_WORD_MAX + 1] = {0};
-	char *text = malloc(STORE_AUDIT_DETAIL_MAX);
-	cJSON *own = NULL;
-	size_t len = 0;
-	int rc = -1;
-
-	if (text == NULL || span_copy(c->subject, sizeof(c->subject), span_of(subject)) != 0) {
-		err_set(e, ERR_SYSTEM, "cannot make the audit record");
-		goto out;
-	}
-	for (int names_only = 0; names_only < 2 && len == 0; names_only++) {
-		if (detail == NULL) {
-			cJSON_Delete(own);
-			own = detail_of(c->request, names_only);
-		}
-		len = json_print(detail != NULL ? detail : own, text, STORE_AUDIT_DETAIL_MAX);
-	}
-	if (len == 0) {
-		err_set(e, ERR_INTERNAL, "the audit record does not fit");
-		goto out;
-	}
-	actor_name(c->peer->uid, actor, sizeof(actor));
-	au.actor = span_of(actor);
-	au.op = span_of(c->op->name);
-	au.subject = span_of(c->subject);
-	au.detail = (struct span){text, len};
-	if (store_audit_append(c->ops->store, &au, e) != 0)
-		goto out;
-	c->changed = 1;
-	rc = 0;
-out:
-	cJSON_Delete(own);
-	free(text);
-	return rc;
-}
-
 /* ---- running ---- */
 
 static int
@@ -201,13 +119,15 @@ committed(struct ops_call *c)
 {
 	struct peppers *old = *c->ops->peppers;
 
-	log_event(
-	    LOG_LVL_INFO, c->op->name, "subject", c->subject, "uid", LOG_NUM(c->peer->uid), NULL);
+	/* With the number: what the log keeps elsewhere tells of a trail that was put back. */
+	log_event(LOG_LVL_INFO, c->op->name, "subject", c->subject, "uid", LOG_NUM(c->peer->uid),
+	    "audit", LOG_NUM(store_audit_last(c->ops->store)), NULL);
 	if (c->fresh_peppers == NULL)
 		return;
 	*c->ops->peppers = c->fresh_peppers;
 	c->fresh_peppers = NULL;
 	decide_set_peppers(c->ops->decide, *c->ops->peppers);
+	trail_peppers_changed(c->ops->store, c->ops->peppers);
 	peppers_free(&old);
 }
 
@@ -329,6 +249,7 @@ ops_run(struct ops *ops, const struct ops_peer *peer, struct span request, struc
 	} else {
 		if (e.code == ERR_NONE)
 			err_set(&e, ERR_SYSTEM, "out of memory");
+		ops_audit_refused(&c, &e);
 		reply_error(&e, reply);
 		cJSON_Delete(c.result);
 	}

@@ -23,6 +23,7 @@
 #include "config/config.h"
 #include "keeper/decide.h"
 #include "keeper/peppers.h"
+#include "keeper/refusals.h"
 #include "store/store.h"
 
 #define OPS_PAGE_MAX 200
@@ -37,12 +38,15 @@ struct ops {
 	int low_space;		      /* changes that can wait are refused */
 	const struct err *unpeppered; /* why the peppers may not be used, or NULL: then only what
 					 mends that is done */
+	struct refusals refusals;
+	int wrote; /* set by what was committed and no reply waits for; cleared by the caller */
 };
 
 /* Who asks: from SO_PEERCRED, or the tool's own uid. */
 struct ops_peer {
 	uid_t uid;
 	pid_t pid;
+	enum store_via via;
 	int may_admin;
 };
 
@@ -50,5 +54,8 @@ struct ops_peer {
  * memory may hold a key: wiped by the caller. */
 void ops_run(
     struct ops *, const struct ops_peer *, struct span request, struct wbuf *reply, int *changed);
+
+/* Each second: tells the audit trail of refusals that were counted and not told at once. */
+void ops_tick(struct ops *);
 
 #endif /* !KEEPER_OPS_H_ */

@@ -38,12 +38,23 @@ struct ops_call {
 };
 
 /*
- * The audit record of this change, in the same batch: every operation that changed something calls
- * it, once.
- * ${detail} NULL: the request's members but op, id and name.
+ * ops_trail.c: the audit record of this change, in the same batch.  Every operation that changed
+ * something calls one of them, once.
+ *
+ * ops_audit_change: what is different in ${after}, member by member:
+ * {"plan":{"from":"a","to":"b"}}. Both are what shows the subject to admins; NULL: it was not there
+ * before, or is not any more. ops_audit: facts that are no difference.  ${detail} NULL: the
+ * request's members but op and id.
  */
+int ops_audit_change(struct ops_call *, const char *subject, const cJSON *before,
+    const cJSON *after, struct err *) __attribute__((warn_unused_result));
 int ops_audit(struct ops_call *, const char *subject, const cJSON *detail, struct err *)
     __attribute__((warn_unused_result));
+/* The detail of a change alone, for an operation that adds facts to it; the caller's. */
+cJSON *ops_audit_difference(const cJSON *before, const cJSON *after);
+/* The audit record of a request that was refused or failed, in a batch of its own; not of each one,
+ * when there are many. */
+void ops_audit_refused(struct ops_call *, const struct err *);
 
 /* The name of whoever asks, or the number. */
 void ops_who(const struct ops_call *, char *out, size_t cap);
@@ -159,9 +170,12 @@ int ops_pepper_list(struct ops_call *, struct err *);
 int ops_pepper_reload(struct ops_call *, struct err *);
 int ops_pepper_retire(struct ops_call *, struct err *);
 
+/* ops_audit.c */
+int ops_audit_list(struct ops_call *, struct err *);
+int ops_audit_verify(struct ops_call *, struct err *);
+
 /* ops_misc.c */
 int ops_misc_ping(struct ops_call *, struct err *);
-int ops_misc_audit_list(struct ops_call *, struct err *);
 
 /* ops_db.c */
 int ops_db_stat(struct ops_call *, struct err *);

@@ -82,10 +82,10 @@ ops_key_create(struct ops_call *c, struct err *e)
 	if (choose_env(c, &d->rec, e) != 0 || token_id_generate(d->rec.id, e) != 0 ||
 	    ops_key_secret(c, d, key, start, e) != 0 || ops_record_apply(c, d, e) < 0)
 		goto out;
-	if (store_key_insert(c->ops->store, d->digest, &d->rec, e) != 0 ||
-	    ops_audit(c, d->rec.id, NULL, e) != 0)
-		goto out;
 	ops_record_json(&d->rec, c->now.wall_us, c->result);
+	if (store_key_insert(c->ops->store, d->digest, &d->rec, e) != 0 ||
+	    ops_audit_change(c, d->rec.id, NULL, c->result, e) != 0)
+		goto out;
 	if (ops_life_json(c, &d->rec, c->result, e) != 0)
 		goto out;
 	if (cJSON_AddStringToObject(c->result, "key", key) == NULL) {
@@ -99,10 +99,33 @@ out:
 	return rc;
 }
 
+/* The key as admins see it, before it is changed; the caller's. */
+static cJSON *
+as_it_was(const struct ops_call *c, const struct keyrec *rec)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	ops_record_json(rec, c->now.wall_us, o);
+	return o;
+}
+
+/* Store the changed record, tell the trail what is different, and show it. */
+static int
+store_change(struct ops_call *c, struct ops_draft *d, const cJSON *before, struct err *e)
+{
+	if (store_key_update(c->ops->store, d->digest, &d->rec, e) != 0)
+		return -1;
+	ops_record_json(&d->rec, c->now.wall_us, c->result);
+	if (ops_audit_change(c, d->rec.id, before, c->result, e) != 0)
+		return -1;
+	return ops_life_json(c, &d->rec, c->result, e);
+}
+
 int
 ops_key_set(struct ops_call *c, struct err *e)
 {
 	struct ops_draft *d = ops_draft_new(e);
+	cJSON *before = NULL;
 	int given, rc = -1;
 
 	if (d == NULL || ops_look_up(c, d, e) != 0)
@@ -112,6 +135,7 @@ ops_key_set(struct ops_call *c, struct err *e)
 		    "key %s is revoked, and revocation is final; create a new key", d->rec.id);
 		goto out;
 	}
+	before = as_it_was(c, &d->rec);
 	if ((given = ops_record_apply(c, d, e)) < 0)
 		goto out;
 	if (given == 0) {
@@ -119,12 +143,9 @@ ops_key_set(struct ops_call *c, struct err *e)
 		goto out;
 	}
 	d->rec.changed_us = c->now.wall_us;
-	if (store_key_update(c->ops->store, d->digest, &d->rec, e) != 0 ||
-	    ops_audit(c, d->rec.id, NULL, e) != 0)
-		goto out;
-	ops_record_json(&d->rec, c->now.wall_us, c->result);
-	rc = ops_life_json(c, &d->rec, c->result, e);
+	rc = store_change(c, d, before, e);
 out:
+	cJSON_Delete(before);
 	ops_draft_free(d);
 	return rc;
 }
@@ -146,32 +167,33 @@ static int
 change_state(struct ops_call *c, enum keyrec_state state, struct err *e)
 {
 	struct ops_draft *d = ops_draft_new(e);
+	cJSON *before = NULL;
 	int rc = -1;
 
 	if (d == NULL || ops_look_up(c, d, e) != 0)
 		goto out;
-	if (d->rec.state != state) {
-		if (d->rec.state == KEYREC_REVOKED) {
-			err_set(e, ERR_CONFLICT,
-			    "key %s is revoked, and revocation is final; create a new key",
-			    d->rec.id);
-			goto out;
-		}
-		if (state == KEYREC_REVOKED && revoke(c, &d->rec, e) != 0)
-			goto out;
-		/* Why it was disabled, if it was for a reason. */
-		if (state == KEYREC_ACTIVE)
-			d->rec.reason = (struct span){NULL, 0};
-		d->rec.state = state;
-		d->rec.changed_us = c->now.wall_us;
-		if (keyrec_check(&d->rec, e) != 0 ||
-		    store_key_update(c->ops->store, d->digest, &d->rec, e) != 0 ||
-		    ops_audit(c, d->rec.id, NULL, e) != 0)
-			goto out;
+	if (d->rec.state == state) {
+		ops_record_json(&d->rec, c->now.wall_us, c->result);
+		rc = ops_life_json(c, &d->rec, c->result, e);
+		goto out;
 	}
-	ops_record_json(&d->rec, c->now.wall_us, c->result);
-	rc = ops_life_json(c, &d->rec, c->result, e);
+	if (d->rec.state == KEYREC_REVOKED) {
+		err_set(e, ERR_CONFLICT,
+		    "key %s is revoked, and revocation is final; create a new key", d->rec.id);
+		goto out;
+	}
+	before = as_it_was(c, &d->rec);
+	if (state == KEYREC_REVOKED && revoke(c, &d->rec, e) != 0)
+		goto out;
+	/* Why it was disabled, if it was for a reason. */
+	if (state == KEYREC_ACTIVE)
+		d->rec.reason = (struct span){NULL, 0};
+	d->rec.state = state;
+	d->rec.changed_us = c->now.wall_us;
+	if (keyrec_check(&d->rec, e) == 0)
+		rc = store_change(c, d, before, e);
 out:
+	cJSON_Delete(before);
 	ops_draft_free(d);
 	return rc;
 }

@@ -64,16 +64,16 @@ ops_life_json(struct ops_call *c, const struct keyrec *rec, cJSON *o, struct err
 static int
 audit_rotation(struct ops_call *c, const struct keyrec *rec, int64_t exposed_us, struct err *e)
 {
-	cJSON *detail = cJSON_CreateObject();
+	cJSON *before = cJSON_CreateObject(), *after = cJSON_CreateObject();
 	int rc;
 
-	json_add_span(detail, "start", rec->start);
-	json_add_span(detail, "previous_start", rec->previous_start);
-	json_add_time(detail, "previous_until", rec->previous_until_us);
-	if (exposed_us != 0)
-		json_add_time(detail, "exposed", exposed_us);
-	rc = ops_audit(c, rec->id, detail, e);
-	cJSON_Delete(detail);
+	json_add_span(before, "secret", rec->previous_start);
+	json_add_span(after, "secret", rec->start);
+	json_add_time(after, "previous_until", rec->previous_until_us);
+	json_add_time(before, "exposed", exposed_us);
+	rc = ops_audit_change(c, rec->id, before, after, e);
+	cJSON_Delete(before);
+	cJSON_Delete(after);
 	return rc;
 }
 

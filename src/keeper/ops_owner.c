@@ -226,15 +226,50 @@ ops_owner_show(struct ops_call *c, struct err *e)
 /* ---- disable, enable ---- */
 
 static int
-answer_switched(struct ops_call *c, struct span owner, int changed, struct err *e)
+no_such_owner(struct err *e)
+{
+	return err_set(e, ERR_NOT_FOUND, "no key has this owner; apikey owner list shows all");
+}
+
+/* An owner as admins see it; the caller's.  NULL and ${e}. */
+static cJSON *
+as_it_is(struct ops_call *c, struct span owner, struct err *e)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	json_add_span(o, "owner", owner);
+	if (add_stop(c, owner, o, e) == 0)
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+/* Store the stop (NULL: the end of one), tell the trail if that changed anything, and show it. */
+static int
+switch_owner(struct ops_call *c, struct span owner, const struct store_stop *stop, uint64_t any,
+    struct err *e)
 {
 	char subject[STORE_AUDIT_WORD_MAX + 1];
+	cJSON *before;
+	int rc;
 
-	if (changed && (span_copy(subject, sizeof(subject), owner) != 0 ||
-			   ops_audit(c, subject, NULL, e) != 0))
+	if (span_copy(subject, sizeof(subject), owner) != 0)
+		return err_set(e, ERR_INTERNAL, "the name of an owner is too long");
+	if ((before = as_it_is(c, owner, e)) == NULL)
 		return -1;
-	json_add_span(c->result, "owner", owner);
-	return add_stop(c, owner, c->result, e);
+	rc = stop != NULL ? store_owner_stop(c->ops->store, owner, stop, e)
+			  : store_owner_resume(c->ops->store, owner, e);
+	if (rc == 0 && any == 0)
+		rc = no_such_owner(e);
+	if (rc >= 0) {
+		json_add_span(c->result, "owner", owner);
+		if (add_stop(c, owner, c->result, e) != 0)
+			rc = -1;
+	}
+	if (rc == 1)
+		rc = ops_audit_change(c, subject, before, c->result, e);
+	cJSON_Delete(before);
+	return rc;
 }
 
 int
@@ -244,7 +279,6 @@ ops_owner_disable(struct ops_call *c, struct err *e)
 	struct store_stop stop = {.since_us = c->now.wall_us, .uid = (uint32_t)c->peer->uid};
 	struct span owner;
 	uint64_t any;
-	int rc;
 
 	if (e->code != ERR_NONE || need_owner(c, &owner, e) != 0)
 		return -1;
@@ -257,11 +291,8 @@ ops_owner_disable(struct ops_call *c, struct err *e)
 	if (store_owner_keys(c->ops->store, owner, &any, e) != 0)
 		return -1;
 	if (any == 0)
-		return err_set(
-		    e, ERR_NOT_FOUND, "no key has this owner; apikey owner list shows all");
-	if ((rc = store_owner_stop(c->ops->store, owner, &stop, e)) < 0)
-		return -1;
-	return answer_switched(c, owner, rc, e);
+		return no_such_owner(e);
+	return switch_owner(c, owner, &stop, any, e);
 }
 
 int
@@ -269,13 +300,8 @@ ops_owner_enable(struct ops_call *c, struct err *e)
 {
 	struct span owner;
 	uint64_t any;
-	int rc;
 
-	if (need_owner(c, &owner, e) != 0 || store_owner_keys(c->ops->store, owner, &any, e) != 0 ||
-	    (rc = store_owner_resume(c->ops->store, owner, e)) < 0)
+	if (need_owner(c, &owner, e) != 0 || store_owner_keys(c->ops->store, owner, &any, e) != 0)
 		return -1;
-	if (any == 0 && rc == 0)
-		return err_set(
-		    e, ERR_NOT_FOUND, "no key has this owner; apikey owner list shows all");
-	return answer_switched(c, owner, rc, e);
+	return switch_owner(c, owner, NULL, any, e);
 }

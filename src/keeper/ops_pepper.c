@@ -107,20 +107,28 @@ load_fresh(struct ops_call *c, struct err *e)
 	return fingerprints_check(c->ops->store, c->fresh_peppers, file, e);
 }
 
+static void
+add_peppers(const struct peppers *p, cJSON *o)
+{
+	cJSON_AddNumberToObject(o, "peppers", (double)peppers_count(p));
+	cJSON_AddNumberToObject(o, "newest", peppers_version(p, 0));
+}
+
 int
 ops_pepper_reload(struct ops_call *c, struct err *e)
 {
-	cJSON *detail;
+	cJSON *before;
 	int rc;
 
 	if (load_fresh(c, e) != 0)
 		return -1;
-	cJSON_AddNumberToObject(c->result, "peppers", (double)peppers_count(c->fresh_peppers));
-	cJSON_AddNumberToObject(c->result, "newest", peppers_version(c->fresh_peppers, 0));
-	if ((detail = cJSON_Duplicate(c->result, 1)) == NULL)
+	if ((before = cJSON_CreateObject()) == NULL)
 		return out_of_memory(e);
-	rc = ops_audit(c, "", detail, e);
-	cJSON_Delete(detail);
+	if (*c->ops->peppers != NULL)
+		add_peppers(*c->ops->peppers, before);
+	add_peppers(c->fresh_peppers, c->result);
+	rc = ops_audit_change(c, "", before, c->result, e);
+	cJSON_Delete(before);
 	return rc;
 }
 

@@ -252,13 +252,12 @@ renames_json(const struct renames *r)
 
 /* The audit record tells the renames that were recognised, too. */
 static int
-audit_set(struct ops_call *c, const struct plan *p, const struct renames *r, struct err *e)
+audit_set(struct ops_call *c, const struct plan *p, const cJSON *before, const struct renames *r,
+    struct err *e)
 {
-	cJSON *detail = cJSON_Duplicate(c->request, 1);
+	cJSON *detail = ops_audit_difference(before, c->result);
 	int rc;
 
-	cJSON_DeleteItemFromObjectCaseSensitive(detail, "op");
-	cJSON_DeleteItemFromObjectCaseSensitive(detail, "rename");
 	if (r->n > 0)
 		cJSON_AddItemToObject(detail, "rename", renames_json(r));
 	rc = ops_audit(c, p->name, detail, e);
@@ -266,26 +265,48 @@ audit_set(struct ops_call *c, const struct plan *p, const struct renames *r, str
 	return rc;
 }
 
+/* The stored plan for the audit record; NULL and ${e}. */
+static cJSON *
+as_it_was(struct ops_call *c, const struct plan *p, struct err *e)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (plan_json(c, p, 0, o, e) == 0)
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static int
+set_plan(struct ops_call *c, struct plan *p, const cJSON *was, struct err *e)
+{
+	struct plan before = *p;
+	struct renames r;
+
+	if (read_plan(c, p, e) != 0 || read_renames(c, &r, e) != 0 ||
+	    store_plans_walk(c->ops->store, wish, p, e) < 0 ||
+	    renames_settle(p, &before, &r, e) != 0 || store_plan_put(c->ops->store, p, e) != 0 ||
+	    plan_json(c, p, 0, c->result, e) != 0 || audit_set(c, p, was, &r, e) != 0)
+		return -1;
+	cJSON_AddItemToObject(c->result, "renamed", renames_json(&r));
+	return 0;
+}
+
 int
 ops_plan_set(struct ops_call *c, struct err *e)
 {
-	struct plan p, before;
-	struct renames r;
+	struct plan p;
+	cJSON *was = NULL;
 	int rc = plan_named(c, &p, e);
 
-	if (rc < 0)
+	if (rc < 0 || (rc == 1 && (was = as_it_was(c, &p, e)) == NULL))
 		return -1;
 	if (rc == 0)
 		p.created_us = c->now.wall_us;
 	p.changed_us = c->now.wall_us;
-	before = p;
-	if (read_plan(c, &p, e) != 0 || read_renames(c, &r, e) != 0 ||
-	    store_plans_walk(c->ops->store, wish, &p, e) < 0 ||
-	    renames_settle(&p, &before, &r, e) != 0 || store_plan_put(c->ops->store, &p, e) != 0 ||
-	    audit_set(c, &p, &r, e) != 0 || plan_json(c, &p, 0, c->result, e) != 0)
-		return -1;
-	cJSON_AddItemToObject(c->result, "renamed", renames_json(&r));
-	return 0;
+	rc = set_plan(c, &p, was, e);
+	cJSON_Delete(was);
+	return rc;
 }
 
 int
@@ -308,6 +329,7 @@ ops_plan_remove(struct ops_call *c, struct err *e)
 {
 	struct plan p, builtin;
 	uint64_t users = 0;
+	cJSON *was;
 	int rc = plan_named(c, &p, e);
 
 	if (rc < 0)
@@ -326,11 +348,14 @@ ops_plan_remove(struct ops_call *c, struct err *e)
 		    "--plan %s)",
 		    users >= STORE_PLAN_USERS_MAX ? "at least " : "", (unsigned long long)users,
 		    p.name, p.name);
-	if (store_plan_del(c->ops->store, span_of(p.name), e) != 0 ||
-	    ops_audit(c, p.name, NULL, e) != 0)
+	if ((was = as_it_was(c, &p, e)) == NULL)
 		return -1;
 	cJSON_AddStringToObject(c->result, "name", p.name);
-	return 0;
+	rc = store_plan_del(c->ops->store, span_of(p.name), e) == 0
+		 ? ops_audit_change(c, p.name, was, NULL, e)
+		 : -1;
+	cJSON_Delete(was);
+	return rc;
 }
 
 /* ---- list ---- */

@@ -145,9 +145,11 @@ run_page(struct ops_call *c, const struct page *p, int more, change_fn *change, 
 static int
 disable(struct ops_call *c, struct ops_draft *d, cJSON *o, struct err *e)
 {
-	cJSON *detail = cJSON_CreateObject();
+	cJSON *detail = cJSON_CreateObject(), *state = cJSON_AddObjectToObject(detail, "state");
 	int rc;
 
+	cJSON_AddStringToObject(state, "from", keyrec_state_name(d->rec.state));
+	cJSON_AddStringToObject(state, "to", keyrec_state_name(KEYREC_DISABLED));
 	cJSON_AddItemToObject(detail, "last_used",
 	    cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(o, "last_used"), 1));
 	cJSON_AddNumberToObject(

@@ -30,12 +30,16 @@
 #include "base/secret.h"
 
 #define PEPPER_LEN 32
+/* What the key that seals the audit trail is derived with.  Its NUL stands in no credential, so
+ * that no digest of one is ever that key. */
+#define TRAIL_LABEL "apikeyd audit trail"
 /* 32 lines and plenty of comment; a power of two, which the secure heap deals in. */
 #define FILE_MAX 8192
 
 struct pepper {
 	uint32_t version;
-	struct digest_hmac *hmac;
+	struct digest_hmac *hmac;  /* of keys */
+	struct digest_hmac *trail; /* of the audit trail */
 };
 
 struct peppers {
@@ -140,6 +144,22 @@ parse_line(struct span line, uint32_t *version, uint8_t *key)
 	return span_word(&rest, &word) ? -1 : 0;
 }
 
+/* The HMAC under a key that is derived from this pepper. */
+static struct digest_hmac *
+derive(struct digest_hmac *hmac, struct err *e)
+{
+	uint8_t *key = secret_alloc(DIGEST_LEN);
+	struct digest_hmac *derived = NULL;
+
+	if (key == NULL || digest_hmac_of(hmac, TRAIL_LABEL, sizeof(TRAIL_LABEL), key) != 0)
+		err_set(e, ERR_SYSTEM, "no memory for the peppers");
+	else
+		derived = digest_hmac_new(key, DIGEST_LEN, e);
+	if (key != NULL)
+		secret_free(key, DIGEST_LEN);
+	return derived;
+}
+
 /* Put a pepper in its place, newest first. */
 static int
 insert(struct peppers *p, uint32_t version, const uint8_t *key, struct err *e)
@@ -156,7 +176,8 @@ insert(struct peppers *p, uint32_t version, const uint8_t *key, struct err *e)
 		p->at[i] = p->at[i - 1];
 	p->at[at] = (struct pepper){.version = version};
 	p->n++;
-	if ((p->at[at].hmac = digest_hmac_new(key, PEPPER_LEN, e)) == NULL)
+	if ((p->at[at].hmac = digest_hmac_new(key, PEPPER_LEN, e)) == NULL ||
+	    (p->at[at].trail = derive(p->at[at].hmac, e)) == NULL)
 		return -1;
 	return 0;
 }
@@ -206,8 +227,10 @@ peppers_free(struct peppers **pp)
 
 	if (p == NULL)
 		return;
-	for (size_t i = 0; i < p->n; i++)
+	for (size_t i = 0; i < p->n; i++) {
 		digest_hmac_free(p->at[i].hmac);
+		digest_hmac_free(p->at[i].trail);
+	}
 	free(p);
 	*pp = NULL;
 }
@@ -292,6 +315,7 @@ peppers_drop(struct peppers *p, uint32_t version)
 	if (i == p->n)
 		return;
 	digest_hmac_free(p->at[i].hmac);
+	digest_hmac_free(p->at[i].trail);
 	for (p->n--; i < p->n; i++)
 		p->at[i] = p->at[i + 1];
 	p->at[p->n] = (struct pepper){.version = 0};
@@ -310,6 +334,15 @@ peppers_digest(struct peppers *p, size_t i, struct span key, uint8_t out[DIGEST_
 	if (i >= p->n)
 		return -1;
 	return digest_hmac_of(p->at[i].hmac, key.p, key.len, out);
+}
+
+int
+peppers_seal(struct peppers *p, size_t i, struct span bytes, uint8_t out[DIGEST_LEN])
+{
+	memset(out, 0, DIGEST_LEN);
+	if (i >= p->n)
+		return -1;
+	return digest_hmac_of(p->at[i].trail, bytes.p, bytes.len, out);
 }
 
 /* ---- changing the file ---- */

@@ -52,5 +52,9 @@ uint32_t peppers_version(const struct peppers *, size_t i);
 /* HMAC-SHA256 of ${key} under the i-th newest. 0 or -1. */
 int peppers_digest(struct peppers *, size_t i, struct span key, uint8_t[DIGEST_LEN])
     __attribute__((warn_unused_result));
+/* HMAC-SHA256 under a key of its own that is derived from the i-th newest: for the audit trail.  0
+ * or -1. */
+int peppers_seal(struct peppers *, size_t i, struct span bytes, uint8_t[DIGEST_LEN])
+    __attribute__((warn_unused_result));
 
 #endif /* !KEEPER_PEPPERS_H_ */

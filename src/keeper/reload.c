@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "keeper/fingerprints.h"
+#include "keeper/trail.h"
 
 static void
 reload_config(struct config **config, struct decide *decide)
@@ -48,5 +49,6 @@ reload_all(
 	}
 	*peppers = fresh;
 	decide_set_peppers(decide, fresh);
+	trail_peppers_changed(store, peppers);
 	peppers_free(&old);
 }

@@ -21,21 +21,22 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "keeper/trail.h"
 
 #define MINUTE_US (60 * CLOCK_SECOND)
 #define DETAIL_MAX 128
 
 static int
-append(struct store *store, const char *who, const char *detail, int64_t wall_us, struct err *e)
+append(struct store *store, const char *who, const char *address, const char *detail,
+    int64_t wall_us, struct err *e)
 {
-	struct store_audit au = {.when_us = wall_us,
-	    .uid = UINT32_MAX,
-	    .actor = span_of("gate"),
-	    .op = span_of(REPORTS_OP),
+	struct trail_event ev = {.wall_us = wall_us,
+	    .op = REPORTS_OP,
 	    .subject = span_of(who),
-	    .detail = span_of(detail)};
+	    .address = span_of(address),
+	    .detail = detail};
 
-	return store_audit_append(store, &au, e);
+	return trail_event(store, &ev, e);
 }
 
 /* An IPv4 address without its /32. */
@@ -77,7 +78,7 @@ reports_take(struct reports *R, struct store *store, const struct wire_report *r
 	    (unsigned)report->attempts, lasts);
 	if (n < 0 || (size_t)n >= sizeof(detail))
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
-	if (append(store, who, detail, wall_us, e) != 0)
+	if (append(store, who, who, detail, wall_us, e) != 0)
 		return -1;
 	R->written++;
 	*wrote = 1;
@@ -101,7 +102,7 @@ tell_left_out(void *cookie, struct err *e)
 
 	if (n < 0 || (size_t)n >= sizeof(detail))
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
-	return append(t->store, "others", detail, clock_wall_us(), e);
+	return append(t->store, "others", "", detail, clock_wall_us(), e);
 }
 
 int

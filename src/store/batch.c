@@ -92,7 +92,8 @@ batch_finish(struct store *s, struct err *e)
 			*e = s->poison;
 		return -1;
 	}
-	if (store_logs_batch_end(s, e) != 0 || (s->nnoted > 0 && store_secrets_write(s, e) != 0))
+	if (store_logs_batch_end(s, e) != 0 || (s->nnoted > 0 && store_secrets_write(s, e) != 0) ||
+	    store_audit_batch_end(s, e) != 0)
 		return -1;
 	if (memcmp(&s->now.counts, &s->before.counts, sizeof(s->now.counts)) != 0)
 		return store_counts_write(s, e);
@@ -110,6 +111,7 @@ store_batch(struct store *s, int (*fn)(void *, struct err *), void *cookie, stru
 		return -1;
 	s->in_batch = 1;
 	s->poisoned = 0;
+	s->now.trail.changed = 0;
 	s->before = s->now;
 	s->nnoted = 0;
 	store_heads_begin(s->heads);

@@ -250,6 +250,10 @@ scan_move(struct store_scan *scan, uint32_t how, struct err *e)
 	DBT v = dbt_out(scan->value, scan->value_cap);
 	int ret;
 
+	if (scan->cut) {
+		v.flags |= DB_DBT_PARTIAL;
+		v.dlen = v.ulen;
+	}
 	if (store_alive(scan->store, e) != 0)
 		return -1;
 	k.size = (uint32_t)scan->key_len;

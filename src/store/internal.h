@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/digest.h"
 #include "store/store.h"
 
 #define STORE_FORMAT 3
@@ -49,10 +50,22 @@ struct store_noted {
 	int64_t previous_until_us;
 };
 
+/* Where the audit trail begins and ends: its head, stored with each batch that changes it. */
+struct store_trail {
+	uint64_t last;			 /* number of the newest entry, 0: none */
+	uint64_t pruned;		 /* those up to this one were removed on purpose */
+	uint64_t pruned_told;		 /* of them an entry tells */
+	uint8_t hash[DIGEST_LEN];	 /* link of the newest entry */
+	uint8_t pruned_hash[DIGEST_LEN]; /* of the newest that was pruned */
+	uint32_t sealed_by;		 /* as stored */
+	int lost;			 /* the stored head is not one that we left */
+	int changed;			 /* by the running batch */
+};
+
 /* What a batch changes in memory and an abort takes back. */
 struct store_state {
 	struct store_counts counts;
-	uint64_t audit_last;		 /* seq of the newest entry, 0: none */
+	struct store_trail trail;
 	uint64_t next_take, needed_take; /* needed: as the journal's newest record says */
 	size_t slot;			 /* behind that of the journal's newest record */
 	uint64_t round_bytes;		 /* in the slots before it */
@@ -91,6 +104,7 @@ struct store {
 	struct store_journal *journal;
 	uint64_t takes_max;	       /* STORE_TAKES_MAX; tests make it smaller */
 	struct store_windows *windows; /* sweep.c's; NULL until it knows the plans */
+	struct store_sealer sealer;    /* of the audit trail; all NULL: nobody seals */
 
 	uint8_t record[KEYREC_MAX]; /* being encoded; nobody keeps anything in it across a call */
 };
@@ -249,6 +263,7 @@ struct store_scan {
 	size_t key_len;
 	void *value;
 	size_t value_cap, value_len;
+	int cut; /* set after opening: a value that is too long is cut off at value_cap instead */
 };
 int store_scan_open(struct store_scan *, struct store *, enum store_db, void *value, size_t cap,
     struct err *) __attribute__((warn_unused_result));
@@ -325,7 +340,12 @@ void store_windows_forget(struct store *);
 
 /* ---- audit.c ---- */
 
+/* After opening: where the trail ends, as far as that can be told without a sealer. */
 int store_audit_load(struct store *, struct err *) __attribute__((warn_unused_result));
+/* In a batch, before its commit: the head, when it has changed; and that of a new store. */
+int store_audit_batch_end(struct store *, struct err *) __attribute__((warn_unused_result));
+int store_audit_begin(struct store *, struct err *) __attribute__((warn_unused_result));
+#define STORE_AUDIT_HEAD "audit" /* its name in meta */
 
 /* ---- logs.c ---- */
 

@@ -63,6 +63,8 @@ store_format_write(struct store *s, struct err *e)
 	wbuf_u32(&out, STORE_FORMAT);
 	if (store_db_put(s, STORE_DB_META, span_of(FORMAT_NAME), wbuf_view(&out), e) != 0)
 		return -1;
+	if (store_audit_begin(s, e) != 0)
+		return -1;
 	return store_counts_write(s, e);
 }
 
@@ -124,7 +126,8 @@ store_meta_put(struct store *s, const char *name, const void *bytes, size_t len,
 	struct span key = span_of(name);
 
 	if (key.len == 0 || key.len > META_NAME_MAX || len > STORE_META_MAX ||
-	    span_is(key, FORMAT_NAME) || span_is(key, COUNTS_NAME))
+	    span_is(key, FORMAT_NAME) || span_is(key, COUNTS_NAME) ||
+	    span_is(key, STORE_AUDIT_HEAD))
 		return err_set(e, ERR_INTERNAL, "meta record \"%.64s\" of %zu bytes", name, len);
 	return store_db_put(s, STORE_DB_META, key, store_span(bytes, len), e);
 }

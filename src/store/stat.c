@@ -84,7 +84,7 @@ store_stat(struct store *s, struct store_stat *st, struct err *e)
 	st->plans = s->now.counts.plans;
 	st->logs = s->now.counts.logs + store_heads_unstored(s->heads);
 	st->blocks = s->now.counts.blocks;
-	st->audit = s->now.audit_last;
+	st->audit = s->now.trail.last - s->now.trail.pruned;
 	st->commits = s->commits;
 	st->aborts = s->aborts;
 	st->checkpoints = atomic_load(&s->checkpoints);

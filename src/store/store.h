@@ -266,19 +266,54 @@ struct store_cursor {
 int store_logs_sweep(struct store *, int64_t now_us, int64_t keep_us, unsigned max,
     struct store_cursor *, unsigned *freed, struct err *) __attribute__((warn_unused_result));
 
-/* ---- audit: append-only, numbered from 1 ---- */
+/* ---- audit: append-only, numbered from 1, each entry sealed in a chain ---- */
+
+/* How somebody came to us. */
+enum store_via {
+	STORE_VIA_SOCKET, /* the keeper's socket */
+	STORE_VIA_TOOL,	  /* the tool working alone */
+	STORE_VIA_GATE,	  /* a client's request */
+	STORE_VIA_KEEPER, /* by itself */
+	STORE_VIAS	  /* (count) */
+};
 
 struct store_audit {
-	uint64_t seq;	     /* assigned by store_audit_append */
-	int64_t when_us;     /* wall clock */
-	uint32_t uid;	     /* who asked; UINT32_MAX: the gate itself */
-	struct span actor;   /* name of that user, or "gate" */
-	struct span op;	     /* "key.create" */
-	struct span subject; /* key id or plan name */
-	struct span detail;  /* JSON object, no secrets */
+	uint64_t seq;	 /* assigned by store_audit_append */
+	int64_t when_us; /* wall clock */
+	uint32_t uid;	 /* who asked; UINT32_MAX: nobody who has one */
+	uint32_t pid;	 /* of the process that asked; 0: none */
+	enum store_via via;
+	struct span actor;     /* name of that user; "gate", "keeper" */
+	struct span admin_key; /* id of the key that he administers with; empty: his uid sufficed */
+	struct span address;   /* of the client; empty: local */
+	struct span op;	       /* "key.create" */
+	struct span subject;   /* key id, plan name or owner */
+	struct span error;     /* why nothing was done, by the name of the code; empty: it was */
+	struct span detail;    /* JSON object, no secrets */
+	int damaged;	       /* in a walk: the record is none, and only seq is known */
 };
-#define STORE_AUDIT_WORD_MAX 128     /* bytes of actor, op, subject */
+#define STORE_AUDIT_WORD_MAX 128     /* bytes of each text but detail */
 #define STORE_AUDIT_DETAIL_MAX 49152 /* of detail */
+
+/*
+ * Who seals: HMACs with keys that are not in the store (DESIGN.md "The audit trail").  seal: with
+ * the newest key, whose version goes into *by; 0 or -1.  check: 1 it is the seal that this version
+ * makes, 0 it is not, -1 that version is not known (any more).
+ */
+struct store_sealer {
+	int (*seal)(void *cookie, struct span bytes, uint32_t *by, uint8_t out[32]);
+	int (*check)(void *cookie, uint32_t by, struct span bytes, const uint8_t seal[32]);
+	void *cookie;
+};
+/*
+ * From now on entries are sealed, and the end of the trail is believed only when it is: 1 it is, 0
+ * somebody has changed it while the store was closed (what is appended leaves a gap that stays),
+ * -1.  Again with the newest key, after that one has changed: the end is sealed anew, in a batch of
+ * its own.
+ */
+int store_audit_open(struct store *, const struct store_sealer *, struct err *)
+    __attribute__((warn_unused_result));
+
 int store_audit_append(struct store *, struct store_audit *, struct err *)
     __attribute__((warn_unused_result));
 /* The number of the newest entry, the running batch's included; 0: none. */
@@ -296,9 +331,56 @@ int store_audit_walk(struct store *, uint64_t after, store_audit_fn *, void *, s
 int store_audit_seek(struct store *, int64_t since_us, uint64_t *after, struct err *)
     __attribute__((warn_unused_result));
 
+/*
+ * store_audit_prune(S, before_us, max, e): in a batch; removes entries from the oldest on, up to
+ * ${max}, while they are older than ${before_us} and not the newest.  1 when there may be more, 0,
+ * -1.  What was removed and no entry tells of yet: store_audit_pruned; an entry that does is
+ * followed by store_audit_pruned_told in the same batch.
+ */
+int store_audit_prune(struct store *, int64_t before_us, unsigned max, struct err *)
+    __attribute__((warn_unused_result));
+struct store_pruned {
+	uint64_t from, to; /* 0, 0: nothing */
+	uint8_t hash[32];  /* of the entry ${to} */
+};
+void store_audit_pruned(const struct store *, struct store_pruned *);
+void store_audit_pruned_told(struct store *);
+
+/*
+ * Is the trail what was written?  A slice of at most ${max} entries at a time: *v is zeroed by the
+ * caller at first and carries the chain from one slice to the next.  What is found goes to ${fn},
+ * in order.  1 when there is more, 0 at the end, -1.
+ */
+enum store_flaw {
+	STORE_FLAW_MISSING,    /* entries from..to are not there */
+	STORE_FLAW_CHANGED,    /* an entry is not what was written under its number */
+	STORE_FLAW_REPLACED,   /* it is whole, but what follows was not written after it */
+	STORE_FLAW_UNREADABLE, /* it is no entry at all */
+	STORE_FLAW_FOREIGN,    /* something that has no number */
+	STORE_FLAW_HEAD,       /* where the trail ends (${to}) has been changed or is gone */
+	STORE_FLAW_UNEXPECTED, /* an entry has not the hash that the caller knows of */
+	STORE_FLAWS	       /* (count) */
+};
+struct store_chain {
+	uint64_t after;	 /* looked at up to here */
+	uint64_t looked; /* at so many, by all slices */
+	int linked;	 /* ${hash} is the link of entry ${after} */
+	int sealed;	 /* and its seal was ours */
+	uint8_t hash[32];
+	uint64_t expect; /* the caller knows the hash of this entry (0: of none) */
+	uint8_t expect_hash[32];
+};
+typedef void store_flaw_fn(void *cookie, enum store_flaw, uint64_t from, uint64_t to);
+int store_audit_verify(struct store *, struct store_chain *, unsigned max, store_flaw_fn *, void *,
+    struct err *) __attribute__((warn_unused_result));
+/* The newest entry's number and hash: what is written down elsewhere to find that the whole store
+ * was put back. */
+uint64_t store_audit_head(const struct store *, uint8_t hash[32]);
+
 /* ---- small named records (steady clock, fingerprints) ---- */
 
-/* get: 1, 0, -1.  Names: up to 64 bytes; "format", "counts" and "secrets.*" are the store's own. */
+/* get: 1, 0, -1.  Names: up to 64 bytes; "format", "counts", "audit" and "secrets.*" are the
+ * store's own. */
 #define STORE_META_MAX 16384
 int store_meta_get(struct store *, const char *name, uint8_t *, size_t cap, size_t *, struct err *)
     __attribute__((warn_unused_result));
@@ -326,8 +408,9 @@ int store_space(struct store *, uint64_t *free_bytes, struct err *)
  */
 int store_hold(struct store *, int64_t for_us, int *held);
 /*
- * store_copy(from, to, copied, cookie, e): copies the files of the store in directory ${from}, which
- * its owner holds or nobody owns, into the empty directory ${to}.  Opening the copy recovers it.
+ * store_copy(from, to, copied, cookie, e): copies the files of the store in directory ${from},
+ * which its owner holds or nobody owns, into the empty directory ${to}.  Opening the copy recovers
+ * it.
  * ${copied} (may be NULL) is told the bytes so far; another answer than 0 ends it.  0 or -1, and
  * then what is in ${to} is of no use.
  */

@@ -19,6 +19,7 @@
 #include "keeper/decide.h"
 #include "keeper/ops.h"
 #include "keeper/peppers.h"
+#include "keeper/trail.h"
 #include "store/store.h"
 #include "wire/wire.h"
 
@@ -94,6 +95,7 @@ kf_open(struct kf *f)
 
 	if ((f->store = store_open(&o, &f->e)) == NULL ||
 	    (f->peppers = peppers_load(f->pepper_file, &f->e)) == NULL ||
+	    trail_open(f->store, &f->peppers, &f->e) != 0 ||
 	    (f->decide = decide_new(f->store, f->peppers, f->prefix, &f->e)) == NULL)
 		fail_msg("%s", f->e.msg);
 	f->ops = (struct ops){.store = f->store,

@@ -374,19 +374,6 @@ test_refuses_keys_of_no_format(void **state)
 	assert_error(f, ERR_CORRUPT, "format record is missing");
 }
 
-static void
-test_refuses_an_audit_number_of_no_form(void **state)
-{
-	struct fixture *f = *state;
-	struct record r = {STORE_DB_AUDIT, span_of("x"), span_of("")};
-
-	fixture_open(f);
-	assert_batch(f, step_put, &r);
-	store_close(&f->s);
-	assert_null(fixture_try(f));
-	assert_error(f, ERR_CORRUPT, "audit");
-}
-
 /* ---- damage ---- */
 
 /* Overwrite ${n} bytes of a file of the closed store. */
@@ -655,7 +642,6 @@ main(void)
 	    T(test_refuses_a_format_too_long),
 	    T(test_refuses_damaged_counts),
 	    T(test_refuses_keys_of_no_format),
-	    T(test_refuses_an_audit_number_of_no_form),
 	    LEAKY(test_a_damaged_page_stops_the_store_cleanly),
 	    LEAKY(test_a_damaged_file_is_refused),
 	    T(test_a_stopped_store_fails_every_call),
