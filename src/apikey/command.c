@@ -52,7 +52,7 @@ const struct option_def command_globals[] = {
 		.kind = OPTION_NETWORKS,                                                           \
 		.member = "allow_ips",                                                             \
 		.arg = "CIDR",                                                                     \
-		.help = "only from this address or network"},                                      \
+		.help = "only from this address or network, or from those in @FILE, one a line"},  \
 	    {.name = "referrer",                                                                   \
 		.kind = OPTION_REFERRERS,                                                          \
 		.member = "referrers",                                                             \
@@ -459,7 +459,8 @@ static const struct command commands[] = {
 	"with\n"
 	"the pepper file: back that up, too, to another place.\n"},
     {"db", "restore", cmd_db_restore, NULL, dir_operand, 0, "make a backup the store",
-	"Refused while apikeyd runs. A store that is there is moved aside, into a directory of its\n"
+	"Refused while apikeyd runs. A store that is there is moved aside, into a directory of "
+	"its\n"
 	"own. Keys revoked, disabled or rotated since the backup are as they were before.\n"},
     {"db", "compact", cmd_db_compact, NULL, NULL, 0,
 	"give back space that deleted records have left",

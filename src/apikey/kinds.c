@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "apikey/kinds.h"
+#include "apikey/netfile.h"
 #include "base/clock.h"
 #include "base/netaddr.h"
 #include "base/span.h"
@@ -278,10 +279,29 @@ apply_needed(const struct kinds_use *u, struct err *e)
 }
 
 static int
+append_network(void *cookie, struct span text, struct err *e)
+{
+	char mem[NETFILE_LINE_MAX + 1];
+
+	if (span_copy(mem, sizeof(mem), text) == -1)
+		return err_set(e, ERR_USAGE, "a network is too long");
+	return append(cookie, cJSON_CreateString(mem), e);
+}
+
+/* One, or with '@' those of a file. */
+static int
 apply_networks(const struct kinds_use *u, struct err *e)
 {
+	struct kinds_use use = *u;
 	struct netaddr_net net;
 
+	if (u->value[0] == '@') {
+		if (check_printable(u, e) == -1)
+			return -1;
+		return netfile_read(u->value + 1, append_network, &use, e) == -1
+			   ? err_wrap(e, "--%s", u->def->name)
+			   : 0;
+	}
 	if (netaddr_net_parse(span_of(u->value), &net) == -1)
 		return bad(u, e,
 		    "is not an address or a network whose host bits are zero, like 10.0.0.0/8");

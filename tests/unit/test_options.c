@@ -208,9 +208,12 @@ test_lists(void **state)
 {
 	(void)state;
 	expect("--scope a:b --scope a:*", "{\"scopes\":[\"a:b\",\"a:*\"]}");
-	expect_refused("--scope a:b*c", "--scope a:*:b");
+	expect_refused("--scope a:b*c", "--scope a:b*c");
 	expect_refused("--scope=", "--scope");
 	expect("--no-scopes", "{\"scopes\":[]}");
+	expect_refused("--allow-ip @/nowhere/at/all", "--allow-ip: /nowhere/at/all: ");
+	expect_refused("--allow-ip @/dev/null", "/dev/null: there is no network in it");
+	expect_refused("--allow-ip @/dev/zero", "/dev/zero:1: not an address");
 	expect_refused("--no-scopes --scope a", "--no-scopes and --scope exclude each other");
 	expect("--need a:b --need c", "{\"need\":\"a:b c\"}");
 	expect_refused("--need a:*", "--need");
