@@ -19,96 +19,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "apikey/commands.h"
+#include "apikey/copies.h"
 #include "apikey/output.h"
 #include "apikey/progress.h"
-#include "apikey/service.h"
 #include "apikey/snapshot.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "store/store.h"
 
 #define MANIFEST "backup.json"
 #define MANIFEST_VERSION 1
 #define MANIFEST_MAX 4096
 #define TIME_TEXT 21
-#define CACHE_BYTES (16 << 20)
-#define WORK_TEMPLATE "apikey-verify-XXXXXX"
-
-/* ---- verifying a copy ---- */
-
-struct findings {
-	struct tool *tool;
-	struct progress *progress;
-	uint64_t n;
-	int quiet; /* only count */
-};
-
-static void
-found(void *cookie, const char *what)
-{
-	struct findings *f = cookie;
-	cJSON *o;
-
-	f->n++;
-	if (f->quiet)
-		return;
-	progress_end(f->progress);
-	if (!f->tool->json) {
-		printf("%s\n", what);
-		return;
-	}
-	o = cJSON_CreateObject();
-	cJSON_AddStringToObject(o, "finding", what);
-	if (output_json(o, NULL) != 0)
-		clearerr(stdout); /* the count is what matters */
-	cJSON_Delete(o);
-}
-
-static void
-at(void *cookie, const char *database, uint64_t record)
-{
-	struct findings *f = cookie;
-
-	if (record == 0)
-		progress_at(f->progress, "verifying %s", database);
-	else
-		progress_at(
-		    f->progress, "verifying %s: %llu", database, (unsigned long long)record);
-}
-
-/* A recovered copy that is ours: its files, then what is in them. */
-static int
-verify_copy(const char *dir, struct findings *f, struct err *e)
-{
-	const struct store_options options = {dir, CACHE_BYTES, 0};
-	const struct store_verify with = {found, at, f};
-	struct store *s;
-	int rc;
-
-	if (store_verify_files(dir, &with, e) != 0)
-		return -1;
-	/* What is in damaged files would be told a second time, and worse. */
-	if (f->n > 0)
-		return 0;
-	if ((s = store_open(&options, e)) == NULL)
-		return -1;
-	rc = store_verify_records(s, &with, e);
-	store_close(&s);
-	return rc;
-}
-
-/* What the store logs while it is opened here goes where the keeper's would: standard error is for
- * our one line. */
-static void
-quiet_store(const struct tool *t)
-{
-	log_open(LOG_TO_SYSLOG, t->config->log_level, "apikey");
-}
 
 /* ---- the manifest ---- */
 
@@ -170,19 +95,6 @@ manifest_read(const char *dir, char made[TIME_TEXT], struct err *e)
 
 /* ---- backup ---- */
 
-/* "${dir}${end}" */
-static int
-beside(const char *dir, const char *end, char out[PATH_MAX], struct err *e)
-{
-	size_t len = strlen(dir);
-	int n;
-
-	while (len > 1 && dir[len - 1] == '/')
-		len--;
-	n = snprintf(out, PATH_MAX, "%.*s%s", (int)len, dir, end);
-	return n > 0 && n < PATH_MAX ? 0 : err_set(e, ERR_INPUT, "%.80s...: too long a path", dir);
-}
-
 /* 0 when a backup may become ${dir}: a backup, an empty directory, or nothing is there. */
 static int
 may_replace(const char *dir, struct err *e)
@@ -237,12 +149,12 @@ put_in_place(const char *made, const char *dir, struct err *e)
 static int
 backup(struct tool *t, const char *dir, const char *made, struct progress *p, struct err *e)
 {
-	struct findings f = {.tool = t, .progress = p, .quiet = 1};
+	struct copies_findings f = {.tool = t, .progress = p, .quiet = 1};
 	int64_t now_us = clock_wall_us();
 
 	if (snapshot_take(t, made, p, e) != 0)
 		return -1;
-	if (verify_copy(made, &f, e) != 0)
+	if (copies_verify(made, &f, e) != 0)
 		return -1;
 	if (f.n > 0)
 		return err_set(e, ERR_CORRUPT,
@@ -259,11 +171,11 @@ cmd_db_backup(struct tool *t, struct options *o, struct err *e)
 	cJSON *result;
 	int rc;
 
-	if (beside(dir, "", path, e) != 0 || beside(dir, ".new", made, e) != 0 ||
+	if (copies_beside(dir, "", path, e) != 0 || copies_beside(dir, ".new", made, e) != 0 ||
 	    may_replace(path, e) != 0)
 		return -1;
 	snapshot_remove(made);
-	quiet_store(t);
+	copies_quiet(t);
 	progress_begin(&p);
 	rc = backup(t, path, made, &p, e);
 	progress_end(&p);
@@ -286,23 +198,13 @@ cmd_db_backup(struct tool *t, struct options *o, struct err *e)
 
 /* ---- restore ---- */
 
-static int
-told(void *cookie, uint64_t bytes)
-{
-	char text[PROGRESS_BYTES_MAX];
-
-	progress_at(cookie, "%s copied", progress_bytes(bytes, text));
-	return 0;
-}
-
 /* Does it verify?  Its pages only: its records did when it was made. */
 static int
 backup_whole(struct tool *t, const char *dir, struct progress *p, struct err *e)
 {
-	struct findings f = {.tool = t, .progress = p, .quiet = 1};
-	const struct store_verify with = {found, at, &f};
+	struct copies_findings f = {.tool = t, .progress = p, .quiet = 1};
 
-	if (store_verify_files(dir, &with, e) != 0)
+	if (copies_verify_files(dir, &f, e) != 0)
 		return -1;
 	return f.n == 0 ? 0
 			: err_set(e, ERR_CORRUPT,
@@ -311,83 +213,12 @@ backup_whole(struct tool *t, const char *dir, struct progress *p, struct err *e)
 			      dir, dir);
 }
 
-/* "replaced-20261122T061500Z" */
-static void
-replaced_name(int64_t now_us, char name[64])
-{
-	time_t now = (time_t)(now_us / CLOCK_SECOND);
-	struct tm tm;
-
-	if (gmtime_r(&now, &tm) == NULL || strftime(name, 64, "replaced-%Y%m%dT%H%M%SZ", &tm) == 0)
-		(void)snprintf(name, 64, "replaced");
-}
-
-static int
-restore(struct tool *t, const char *dir, const char *replaced, struct progress *p, struct err *e)
-{
-	const char *to = t->config->state_dir;
-	struct store_restore r = {
-	    .from = dir, .replaced = replaced, .uid = (uid_t)-1, .copied = told, .cookie = p};
-	struct service service;
-
-	if (service_find(t->config, &service, e) != 0 ||
-	    service_make_dir(&service, to, 0700, 1, e) != 0 || backup_whole(t, dir, p, e) != 0)
-		return -1;
-	if (service.change) {
-		r.uid = service.uid;
-		r.gid = service.gid;
-	}
-	return store_restore(to, &r, e);
-}
-
-/* It is the store now: does it open, with the peppers that are here?  Its figures, or NULL. */
-static cJSON *
-open_restored(struct tool *t, struct err *e)
-{
-	cJSON *request = cJSON_CreateObject(), *stat;
-
-	if ((stat = tool_ask(t, "db.stat", request, e)) == NULL)
-		err_wrap(e, "the files are restored, but do not open");
-	cJSON_Delete(request);
-	return stat;
-}
-
-static int
-restored(struct tool *t, const char *made, const char *replaced, struct err *e)
-{
-	cJSON *stat = open_restored(t, e), *result;
-	char keys[32];
-	int rc = 0;
-
-	if (stat == NULL)
-		return -1;
-	(void)tool_text(stat, "keys", keys);
-	if (t->json) {
-		result = cJSON_CreateObject();
-		cJSON_AddStringToObject(result, "made", made);
-		cJSON_AddNumberToObject(result, "keys", strtod(keys, NULL));
-		if (replaced != NULL)
-			cJSON_AddStringToObject(result, "replaced", replaced);
-		else
-			cJSON_AddNullToObject(result, "replaced");
-		rc = output_json(result, e);
-		cJSON_Delete(result);
-	} else {
-		printf("restored %s keys as they were at %s\n", keys, made);
-		if (replaced != NULL)
-			printf("what was there is in %s/%s\n", t->config->state_dir, replaced);
-		printf("keys that were revoked or rotated since then are as they were before: look "
-		       "through them before you start apikeyd\n");
-	}
-	cJSON_Delete(stat);
-	return rc;
-}
-
 int
 cmd_db_restore(struct tool *t, struct options *o, struct err *e)
 {
-	const char *dir = json_str(o->request, "dir", NULL);
-	char made[TIME_TEXT], name[64], *replaced = NULL;
+	const char *dir = json_str(o->request, "dir", NULL), *replaced = NULL;
+	char made[TIME_TEXT], name[64];
+	struct service service;
 	struct progress p;
 	int rc;
 
@@ -396,54 +227,37 @@ cmd_db_restore(struct tool *t, struct options *o, struct err *e)
 	if (rc == 0)
 		return err_set(
 		    e, ERR_NOT_FOUND, "%s: there is no backup (no %s in it)", dir, MANIFEST);
-	if ((rc = store_files_in(t->config->state_dir, e)) < 0)
+	if (service_find(t->config, &service, e) != 0 ||
+	    service_make_dir(&service, t->config->state_dir, 0700, 1, e) != 0)
 		return -1;
-	if (rc == 1) {
-		replaced_name(t->now_us, name);
-		replaced = name;
-	}
 	progress_begin(&p);
-	rc = restore(t, dir, replaced, &p, e);
+	if ((rc = backup_whole(t, dir, &p, e)) == 0)
+		rc = copies_restore(t, dir, &service, &replaced, name, &p, e);
 	progress_end(&p);
-	return rc == 0 && restored(t, made, replaced, e) == 0 ? TOOL_DONE : -1;
+	return rc == 0 && copies_report(t, "restored", made, replaced, e) == 0 ? TOOL_DONE : -1;
 }
 
 /* ---- verify ---- */
 
-/* A new directory of ours to work in. */
-static int
-work_dir(char path[PATH_MAX], struct err *e)
-{
-	const char *tmp = getenv("TMPDIR");
-	int n = snprintf(
-	    path, PATH_MAX, "%s/" WORK_TEMPLATE, tmp != NULL && tmp[0] == '/' ? tmp : "/var/tmp");
-
-	if (n < 0 || n >= PATH_MAX)
-		return err_set(e, ERR_USAGE, "TMPDIR is too long a path");
-	return mkdtemp(path) != NULL ? 0 : err_sys(e, "%s: cannot make it", path);
-}
-
 /* 0 verified, whatever was found; -1. */
 static int
-verify(struct tool *t, const char *from, struct findings *f, struct err *e)
+verify(struct tool *t, const char *from, struct copies_findings *f, struct err *e)
 {
 	char work[PATH_MAX], dir[PATH_MAX];
 	int rc;
 
-	if (work_dir(work, e) != 0)
+	if (copies_work_dir(work, e) != 0)
 		return -1;
-	if ((rc = beside(work, "/store", dir, e)) == 0)
+	if ((rc = copies_beside(work, "/store", dir, e)) == 0)
 		rc = from != NULL ? snapshot_of(from, dir, f->progress, e)
 				  : snapshot_take(t, dir, f->progress, e);
 	/* What cannot be recovered is a finding, not a failure to look; which file it is, they say.
 	 */
 	if (rc != 0 && e->code == ERR_CORRUPT) {
-		found(f, e->msg);
-		rc = from != NULL
-			 ? store_verify_files(from, &(struct store_verify){found, at, f}, e)
-			 : 0;
+		copies_found(f, e->msg);
+		rc = from != NULL ? copies_verify_files(from, f, e) : 0;
 	} else if (rc == 0) {
-		rc = verify_copy(dir, f, e);
+		rc = copies_verify(dir, f, e);
 	}
 	snapshot_remove(dir);
 	(void)rmdir(work);
@@ -455,11 +269,11 @@ cmd_db_verify(struct tool *t, struct options *o, struct err *e)
 {
 	const char *from = json_str(o->request, "dir", NULL);
 	struct progress p;
-	struct findings f = {.tool = t, .progress = &p};
+	struct copies_findings f = {.tool = t, .progress = &p};
 	cJSON *result;
 	int rc;
 
-	quiet_store(t);
+	copies_quiet(t);
 	progress_begin(&p);
 	rc = verify(t, from, &f, e);
 	progress_end(&p);

@@ -189,6 +189,9 @@ static const struct option_def list_options[] = {
 	.help = "keys under this version of the pepper"},
     {.name = NULL}};
 
+static const struct option_def load_options[] = {
+    {.name = "restart", .kind = OPTION_FLAG, .help = "forget an interrupted load"}, {.name = NULL}};
+
 static const struct option_def revoke_options[] = {
     {.name = "reason",
 	.kind = OPTION_TEXT,
@@ -374,6 +377,7 @@ static const struct option_operand plan_operand[] = {{"NAME", "name", 0, 0}, {NU
 static const struct option_operand dir_operand[] = {{"DIR", "dir", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand dir_operand_optional[] = {
     {"DIR", "dir", 1, 0}, {NULL, NULL, 0, 0}};
+static const struct option_operand dump_operand[] = {{"FILE", "file", 1, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand help_operand[] = {
     {"COMMAND", "command", 1, 1}, {NULL, NULL, 0, 0}};
 
@@ -462,6 +466,14 @@ static const struct command commands[] = {
 	"Refused while apikeyd runs. A store that is there is moved aside, into a directory of "
 	"its\n"
 	"own. Keys revoked, disabled or rotated since the backup are as they were before.\n"},
+    {"db", "dump", cmd_db_dump, NULL, NULL, 0, "print the store as lines of JSON",
+	"Every record as of one moment, in a form that outlives releases and machines, and a hash\n"
+	"of all at the end. No key and no pepper is in it. apikeyd may go on meanwhile.\n"},
+    {"db", "load", cmd_db_load, load_options, dump_operand, 0, "make a dump the store",
+	"Refused while apikeyd runs. All of it or nothing: the new store is made beside the one\n"
+	"there is, verified, and only then takes its place; what was there is moved aside. One "
+	"that\n"
+	"was interrupted goes on where it was.\n"},
     {"db", "compact", cmd_db_compact, NULL, NULL, 0,
 	"give back space that deleted records have left",
 	"In small slices, while apikeyd works.\n"},

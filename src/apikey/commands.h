@@ -52,6 +52,10 @@ int cmd_db_restore(struct tool *, struct options *, struct err *);
 int cmd_db_verify(struct tool *, struct options *, struct err *);
 int cmd_db_compact(struct tool *, struct options *, struct err *);
 
+/* cmd_dump.c */
+int cmd_db_dump(struct tool *, struct options *, struct err *);
+int cmd_db_load(struct tool *, struct options *, struct err *);
+
 /* cmd_help.c */
 int cmd_help(struct tool *, struct options *, struct err *);
 

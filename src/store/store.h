@@ -448,13 +448,20 @@ int store_compact(struct store *, char *place, size_t cap, uint64_t *pages, stru
 #define STORE_VALUE_MAX 65536 /* bytes of any record */
 typedef int store_record_fn(
     void *cookie, const char *db, struct span key, struct span value, struct err *);
-/* All records, but for the journal: of a store that was closed in order since it was last written
- * to.  0, or -1 when the store or ${fn} failed. */
+/* All records of a store that was closed in order since it was last written to.  0, or -1 when the
+ * store or ${fn} failed. */
 int store_dump(struct store *, store_record_fn *, void *cookie, struct err *)
     __attribute__((warn_unused_result));
 /* In a batch: a record into a new store.  It counts only once the store has been opened again. */
 int store_load(struct store *, struct span db, struct span key, struct span value, struct err *)
     __attribute__((warn_unused_result));
+
+/* How far a load is, in the store that it fills: in a batch put, or forgotten; get: 1, 0, -1. */
+int store_load_mark(struct store *, const void *, size_t, struct err *)
+    __attribute__((warn_unused_result));
+int store_load_marked(struct store *, void *, size_t cap, size_t *, struct err *)
+    __attribute__((warn_unused_result));
+int store_load_unmark(struct store *, struct err *) __attribute__((warn_unused_result));
 
 /* ---- is it whole?  Nobody else may use the store meanwhile. ---- */
 

@@ -177,3 +177,80 @@ def test_compact(daemon, directory):
     daemon.stop()
     assert os.stat(plans).st_size < size
     assert "is whole" in tool(daemon, "db", "verify").stdout
+
+
+def test_dump_and_load(daemon, directory):
+    """What a dump holds comes back as it was, limits included; it says no key and no pepper."""
+    daemon.pepper()
+    tool(daemon, "plan", "set", "p", "--limit", "day=5/1d")
+    daemon.start()
+    made = [json.loads(tool(daemon, "--json", "create", "--owner", o, "--plan", "p", "--name", "n\u00e4me").stdout) for o in ("a", "b")]
+    assert [daemon.ask(made[0]["key"]).status for _ in range(3)] == [200] * 3
+    dump = tool(daemon, "db", "dump").stdout
+    shown = json.loads(tool(daemon, "--json", "show", made[0]["id"]).stdout)
+    audit = tool(daemon, "--json", "audit").stdout
+    pepper = pathlib.Path(daemon.settings["pepper_file"]).read_text().split()
+    for secret in [k["key"] for k in made] + [p for p in pepper if len(p) > 20]:
+        assert secret not in dump and secret.encode().hex() not in dump
+    lines = [json.loads(line) for line in dump.splitlines()]
+    assert lines[0]["apikeyd_dump"] == 1 and lines[-1]["records"] == len(lines) - 2
+    daemon.stop()
+
+    other = Daemon(directory / "other", pepper_file=daemon.settings["pepper_file"])
+    tool(other, "db", "load", input=dump)
+    loaded = json.loads(tool(other, "--json", "show", made[0]["id"]).stdout)
+    # When a key was last used is stored once a minute, and at the end.
+    del shown["last_used"], loaded["last_used"]
+    assert loaded == shown
+    assert tool(other, "--json", "audit").stdout == audit
+    other.start()
+    assert [other.ask(made[0]["key"]).status for _ in range(3)] == [200, 200, 429]
+    assert other.ask(made[1]["key"]).status == 200
+    assert "stop it first" in tool(other, "db", "load", input=dump, status=3).stderr
+    other.stop()
+    assert "is whole" in tool(other, "db", "verify").stdout
+
+
+def test_a_dump_that_is_not_whole(daemon, directory):
+    """Cut, changed, of another kind: nothing is taken, and what was there stays."""
+    daemon.pepper()
+    for i in range(3):
+        tool(daemon, "create", "--owner", f"o{i}")
+    there = ids(daemon)
+    dump = tool(daemon, "db", "dump").stdout
+    lines = dump.splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if '"db":"keys"' in line)
+    wrong = {
+        "cut": "".join(lines[:-1]),
+        "cut in a line": dump[: len(dump) // 2],
+        "a line less": "".join(lines[:at] + lines[at + 1 :]),
+        "two in other order": "".join(lines[:at] + [lines[at + 1], lines[at]] + lines[at + 2 :]),
+        "another value": dump.replace(lines[at], lines[at][:-4] + ("00" if lines[at][-5:-3] != "00" else "11") + '"}\n'),
+        "no dump": '{"hello":"world"}\n',
+        "of tomorrow": dump.replace('"apikeyd_dump":1', '"apikeyd_dump":2', 1),
+        "nothing": "",
+        "no JSON": "\x00\xff\n" * 3,
+    }
+    for name, text in wrong.items():
+        done = subprocess.run([APIKEY, "-c", daemon.conf, "db", "load", "--restart"], input=text, capture_output=True, text=True, timeout=60)
+        assert done.returncode in (1, 2, 3) and done.stderr.startswith("apikey: db load: "), (name, done)
+        assert ids(daemon) == there, name
+
+
+def test_an_interrupted_load_goes_on(daemon, directory):
+    """A part of a dump, then all of it: the second load does what is left. Another dump is refused meanwhile."""
+    daemon.pepper()
+    for i in range(5):
+        tool(daemon, "create", "--owner", f"o{i}")
+    # More than a batch of records.
+    tool(daemon, "db", "load", input=tool(daemon, "db", "dump").stdout)
+    for i in range(40):
+        tool(daemon, "plan", "set", f"p{i}", "--limit", "a=1/1s")
+    there = ids(daemon)
+    dump = tool(daemon, "db", "dump").stdout
+    lines = dump.splitlines(keepends=True)
+    assert "cut short" in tool(daemon, "db", "load", input="".join(lines[:-1]), status=2).stderr
+    assert ids(daemon) == there
+    tool(daemon, "db", "load", input=dump)
+    assert ids(daemon) == there and len(list(pathlib.Path(daemon.settings["state_dir"]).glob("replaced-*"))) == 2
+    assert not os.path.exists(pathlib.Path(daemon.settings["state_dir"]) / "loading")
