@@ -15,6 +15,10 @@ void audit_row(struct table *, const cJSON *entry);
 /* audit_verify.c: ${expect} NULL, or "SEQ:HASH". */
 int audit_verify(struct tool *, const char *expect, struct err *);
 
+/* The same for `apikey db verify`: only how many problems there are.  0 or -1. */
+int audit_verify_count(struct tool *, double *found, struct err *)
+    __attribute__((warn_unused_result));
+
 /* audit_follow.c: ${filters}: the request of a list. */
 int audit_follow(struct tool *, cJSON *filters, struct err *);
 

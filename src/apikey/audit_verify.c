@@ -155,34 +155,56 @@ conclude(struct verifying *v, cJSON *head, struct err *e)
 	return TOOL_DONE;
 }
 
-int
-audit_verify(struct tool *t, const char *expect, struct err *e)
+/* All pages: 0 or -1.  *head: of the last one, with --json. */
+static int
+verify_all(struct verifying *v, const char *expect, cJSON **head, struct err *e)
 {
-	struct verifying v = {.tool = t, .problems = cJSON_CreateArray()};
-	cJSON *request = cJSON_CreateObject(), *page = NULL, *head = NULL;
-	int more = 1, status = -1;
+	cJSON *request = cJSON_CreateObject(), *page = NULL;
+	int more = 1;
 
 	cJSON_AddStringToObject(request, "op", "audit.verify");
 	if (expect != NULL && add_expected(request, expect, e) != 0)
-		goto out;
+		more = -1;
 	while (more == 1) {
 		cJSON_Delete(page);
 		/* Not tool_ask: a store that nobody is the keeper of is opened once for all pages.
 		 */
-		if ((page = session_call(t->session, SESSION_READS, request, e)) == NULL ||
-		    take_page(&v, page, e) != 0)
-			goto out;
-		more = next_page(request, page, e);
+		if ((page = session_call(v->tool->session, SESSION_READS, request, e)) == NULL ||
+		    take_page(v, page, e) != 0)
+			more = -1;
+		else
+			more = next_page(request, page, e);
 	}
-	if (more < 0)
-		goto out;
-	session_rest(t->session);
-	if (t->json)
-		head = cJSON_DetachItemFromObjectCaseSensitive(page, "head");
-	status = conclude(&v, head, e);
-out:
+	if (more == 0 && v->tool->json)
+		*head = cJSON_DetachItemFromObjectCaseSensitive(page, "head");
 	cJSON_Delete(page);
 	cJSON_Delete(request);
+	session_rest(v->tool->session);
+	return more;
+}
+
+int
+audit_verify(struct tool *t, const char *expect, struct err *e)
+{
+	struct verifying v = {.tool = t, .problems = cJSON_CreateArray()};
+	cJSON *head = NULL;
+	int status = -1;
+
+	if (verify_all(&v, expect, &head, e) == 0)
+		status = conclude(&v, head, e);
 	cJSON_Delete(v.problems);
 	return status;
+}
+
+int
+audit_verify_count(struct tool *t, double *found, struct err *e)
+{
+	struct verifying v = {.tool = t, .told = PROBLEMS_MAX, .problems = cJSON_CreateArray()};
+	cJSON *head = NULL;
+	int rc = verify_all(&v, NULL, &head, e);
+
+	*found = v.found;
+	cJSON_Delete(head);
+	cJSON_Delete(v.problems);
+	return rc;
 }

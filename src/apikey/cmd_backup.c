@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apikey/audit.h"
 #include "apikey/commands.h"
 #include "apikey/copies.h"
 #include "apikey/output.h"
@@ -239,6 +240,24 @@ cmd_db_restore(struct tool *t, struct options *o, struct err *e)
 
 /* ---- verify ---- */
 
+/* The trail of the store in service: its seals need the peppers, which the keeper has. */
+static int
+verify_trail(struct tool *t, struct copies_findings *f, struct err *e)
+{
+	char text[96];
+	double problems;
+
+	progress_at(f->progress, "verifying the audit trail");
+	if (audit_verify_count(t, &problems, e) != 0)
+		return -1;
+	if (problems > 0) {
+		(void)snprintf(text, sizeof(text),
+		    "audit: %.0f problems in the trail; see: apikey audit --verify", problems);
+		copies_found(f, text);
+	}
+	return 0;
+}
+
 /* 0 verified, whatever was found; -1. */
 static int
 verify(struct tool *t, const char *from, struct copies_findings *f, struct err *e)
@@ -258,6 +277,8 @@ verify(struct tool *t, const char *from, struct copies_findings *f, struct err *
 		rc = from != NULL ? copies_verify_files(from, f, e) : 0;
 	} else if (rc == 0) {
 		rc = copies_verify(dir, f, e);
+		if (rc == 0 && from == NULL && f->n == 0)
+			rc = verify_trail(t, f, e);
 	}
 	snapshot_remove(dir);
 	(void)rmdir(work);

@@ -453,8 +453,10 @@ static const struct command commands[] = {
     {"db", "verify", cmd_db_verify, NULL, dir_operand_optional, 0,
 	"look for damage in the store, or in a backup",
 	"Works on a copy (in TMPDIR, or /var/tmp), so that apikeyd may go on: every page and its\n"
-	"checksum, every index against its records, every limit's log, all counts. One line a\n"
-	"finding. The exit status is 0 when it is whole, 1 when not.\n"},
+	"checksum, every index against its records, every limit's log, all counts, and of the "
+	"store\n"
+	"in service the audit trail. One line a finding. The exit status is 0 when it is whole, 1 "
+	"when not.\n"},
     {"db", "backup", cmd_db_backup, NULL, dir_operand, 0,
 	"copy the store to a directory while it is in use",
 	"A consistent copy as of one moment, recovered and verified, becomes DIR when it is "
