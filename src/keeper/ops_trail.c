@@ -135,17 +135,6 @@ ops_audit_difference(const cJSON *before, const cJSON *after)
 	return detail;
 }
 
-/* The members that say what was asked for. */
-static cJSON *
-members_of(const cJSON *request)
-{
-	cJSON *detail = cJSON_Duplicate(request, 1);
-
-	cJSON_DeleteItemFromObjectCaseSensitive(detail, "op");
-	cJSON_DeleteItemFromObjectCaseSensitive(detail, "id");
-	return detail;
-}
-
 /* Put in place of a long value what it can be recognised by. */
 static void
 shorten(cJSON *parent, cJSON *m, char *text, size_t cap)
@@ -162,7 +151,7 @@ shorten(cJSON *parent, cJSON *m, char *text, size_t cap)
 	o = cJSON_CreateObject();
 	cJSON_AddNumberToObject(o, "items", cJSON_GetArraySize(m));
 	cJSON_AddStringToObject(o, "sha256", hex);
-	if (!cJSON_ReplaceItemViaPointer(parent, m, o))
+	if (!cJSON_ReplaceItemInObjectCaseSensitive(parent, m->string, o))
 		cJSON_Delete(o);
 }
 
@@ -228,8 +217,7 @@ ops_audit_change(
 int
 ops_audit(struct ops_call *c, const char *subject, const cJSON *detail, struct err *e)
 {
-	return tell(
-	    c, subject, detail != NULL ? cJSON_Duplicate(detail, 1) : members_of(c->request), e);
+	return tell(c, subject, cJSON_Duplicate(detail, 1), e);
 }
 
 /* ---- what came to nothing ---- */

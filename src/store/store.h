@@ -306,10 +306,10 @@ struct store_sealer {
 	void *cookie;
 };
 /*
- * From now on entries are sealed, and the end of the trail is believed only when it is: 1 it is, 0
- * somebody has changed it while the store was closed (what is appended leaves a gap that stays),
- * -1.  Again with the newest key, after that one has changed: the end is sealed anew, in a batch of
- * its own.
+ * From now on entries are sealed, and the end of the trail is believed only when it is.  1; 0:
+ * somebody has changed where it ends, or its newest entry, while the store was closed (what is
+ * appended leaves a trace of that for ever); -1.  Once more, after the newest key has changed: the
+ * end is sealed anew, in a batch of its own.
  */
 int store_audit_open(struct store *, const struct store_sealer *, struct err *)
     __attribute__((warn_unused_result));
