@@ -371,6 +371,26 @@ static const struct option_def retire_options[] = {
 
 static const struct option_operand version_operand[] = {
     {"VERSION", "version", 0, 0}, {NULL, NULL, 0, 0}};
+static const struct option_def scan_options[] = {
+    /* What to look for, what to ask, what to do. */
+    {.name = "prefix",
+	.kind = OPTION_TEXTS,
+	.arg = "PREFIX",
+	.help = "look for keys that begin with it, instead of the configuration's key_prefix"},
+    {.name = "added",
+	.kind = OPTION_FLAG,
+	.help = "of patches on standard input, only what they add"},
+    {.name = "lookup",
+	.kind = OPTION_FLAG,
+	.help = "ask the store which of them are known: id and state"},
+    {.name = "revoke",
+	.kind = OPTION_FLAG,
+	.help = "revoke what is known and neither expired nor revoked; asks first on a terminal"},
+    {.name = "yes", .letter = 'y', .kind = OPTION_FLAG, .help = "do not ask first"},
+    {.name = NULL}};
+
+static const struct option_operand files_operand[] = {
+    {"FILE", "files", 1, OPTION_REST_PATHS}, {NULL, NULL, 0, 0}};
 static const struct option_operand url_operand[] = {{"URL", "url", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand id_operand[] = {{"ID", "id", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand plan_operand[] = {{"NAME", "name", 0, 0}, {NULL, NULL, 0, 0}};
@@ -411,6 +431,13 @@ static const struct command commands[] = {
 	"and revoked at the end, or is read from standard input with --key-stdin.\n"
 	"The exit status is 0 when nothing failed, 1 when something did, 3 when the URL cannot be\n"
 	"reached. With --json each probe is an object on a line of its own.\n"},
+    {"scan", NULL, cmd_scan, scan_options, files_operand, 1,
+	"find keys in files, directories and standard input",
+	"Whatever the files hold: text, binaries, UTF-16. A directory is searched with all below\n"
+	"it, symbolic links are not followed; - is standard input, as is no FILE at all.\n"
+	"Prints where a key begins, FILE:LINE, and its visible start, never the whole.\n"
+	"The exit status is 1 when one was found, else 0; 2 when something could not be read;\n"
+	"3 when the store that --lookup asks is unavailable.\n"},
     {"plan", "set", cmd_plan_set, plan_set_options, plan_operand, 0, "make or replace a plan",
 	"A plan is a set of limits. Each admits at most N units in any window of its length,\n"
 	"wherever the window is placed. What was used already still counts after a change.\n"

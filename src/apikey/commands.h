@@ -20,6 +20,9 @@ int cmd_key_revoke(struct tool *, struct options *, struct err *);
 /* cmd_check.c */
 int cmd_check(struct tool *, struct options *, struct err *);
 
+/* cmd_scan.c */
+int cmd_scan(struct tool *, struct options *, struct err *);
+
 /* cmd_plan.c */
 int cmd_plan_set(struct tool *, struct options *, struct err *);
 int cmd_plan_list(struct tool *, struct options *, struct err *);

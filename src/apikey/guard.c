@@ -29,8 +29,9 @@ prefix_before(const char *text, const char *at)
 	return NULL;
 }
 
-int
-guard_has_key(const char *text)
+/* What follows the first key's "_live_" in ${text}, or NULL. */
+static const char *
+find_key(const char *text)
 {
 	const char *at, *start;
 	size_t prefix, len;
@@ -40,9 +41,26 @@ guard_has_key(const char *text)
 			continue;
 		prefix = (size_t)(at - start);
 		len = prefix + strlen("_live_") + TOKEN_RANDOM + TOKEN_CHECK;
-		if (strlen(start) >= len &&
+		if (strnlen(start, len) == len &&
 		    token_has_form((struct span){start, len}, (struct span){start, prefix}))
-			return 1;
+			return at + strlen("_live_");
 	}
-	return 0;
+	return NULL;
+}
+
+int
+guard_has_key(const char *text)
+{
+	return find_key(text) != NULL;
+}
+
+void
+guard_mask_keys(char *text)
+{
+	const char *rest;
+
+	while ((rest = find_key(text)) != NULL) {
+		text += rest - text;
+		memset(text + TOKEN_SHOWN, '*', TOKEN_RANDOM + TOKEN_CHECK - TOKEN_SHOWN);
+	}
 }

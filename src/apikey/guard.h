@@ -7,5 +7,7 @@
  * is visible to every user of the machine and stays in the shell's history.
  */
 int guard_has_key(const char *);
+/* Overwrite all but the visible start of each. */
+void guard_mask_keys(char *);
 
 #endif /* !APIKEY_GUARD_H_ */

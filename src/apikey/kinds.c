@@ -252,6 +252,14 @@ apply_texts(const struct kinds_use *u, struct err *e)
 }
 
 static int
+apply_paths(const struct kinds_use *u, struct err *e)
+{
+	if (u->value[0] == '\0')
+		return empty(u, e);
+	return append(u, cJSON_CreateString(u->value), e);
+}
+
+static int
 apply_scopes(const struct kinds_use *u, struct err *e)
 {
 	if (u->value[0] == '\0')
@@ -438,6 +446,7 @@ static const struct kind {
     [OPTION_METHODS] = {1, 1, apply_methods},
     [OPTION_PAIRS] = {1, 1, apply_pairs},
     [OPTION_LIMITS] = {1, 1, apply_limits},
+    [OPTION_PATHS] = {1, 1, apply_paths},
     [OPTION_REFUSED] = {0, 0, NULL}, /* options_take lets none through */
 };
 

@@ -48,7 +48,10 @@ fill_standard_fds(void)
 	return 0;
 }
 
-/* One line, and nothing in it that could steer a terminal. */
+/*
+ * One line, and nothing in it that could steer a terminal.  A file that was taken for the
+ * configuration may hold keys, and its mistakes are told with the words that are there.
+ */
 static void
 complain(const struct command *c, const struct err *e)
 {
@@ -58,6 +61,7 @@ complain(const struct command *c, const struct err *e)
 	(void)snprintf(line, sizeof(line), "apikey: %s%s%s%s%s", c != NULL ? c->word : "",
 	    c != NULL && c->second != NULL ? " " : "",
 	    c != NULL && c->second != NULL ? c->second : "", c != NULL ? ": " : "", e->msg);
+	guard_mask_keys(line);
 	for (p = (unsigned char *)line; *p != '\0'; p++) {
 		if (*p < 0x20 || *p == 0x7f)
 			*p = '?';

@@ -190,7 +190,9 @@ static int
 take_operand(
     struct options *o, const struct option_operand *table, const char *value, struct err *e)
 {
-	static const struct option_def one = {.kind = OPTION_TEXT}, more = {.kind = OPTION_TEXTS};
+	static const struct option_def defs[] = {[OPTION_ONE] = {.kind = OPTION_TEXT},
+	    [OPTION_REST] = {.kind = OPTION_TEXTS},
+	    [OPTION_REST_PATHS] = {.kind = OPTION_PATHS}};
 	const struct option_operand *p = table;
 	struct kinds_use u;
 	size_t n;
@@ -199,11 +201,13 @@ take_operand(
 		p++;
 	if (p == NULL || p->name == NULL)
 		return err_set(e, ERR_USAGE, "unexpected argument: %s", value);
-	if (value[0] == '\0' || !text_printable(span_of(value)))
-		return err_set(e, ERR_USAGE,
-		    "%s must be UTF-8 without control characters, and not empty", p->name);
+	if (value[0] == '\0')
+		return err_set(e, ERR_USAGE, "%s must not be empty", p->name);
+	if (p->many != OPTION_REST_PATHS && !text_printable(span_of(value)))
+		return err_set(
+		    e, ERR_USAGE, "%s must be UTF-8 without control characters", p->name);
 	o->noperands++;
-	u = (struct kinds_use){p->many ? &more : &one, o->request, p->member, value, o->now_us};
+	u = (struct kinds_use){&defs[p->many], o->request, p->member, value, o->now_us};
 	return kinds_apply(&u, e);
 }
 

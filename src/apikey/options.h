@@ -38,6 +38,7 @@ enum option_kind {
 	OPTION_METHODS,
 	OPTION_PAIRS,	/* K=V; an object of strings */
 	OPTION_LIMITS,	/* NAME=N/WINDOW; a list of objects */
+	OPTION_PATHS,	/* a list of any bytes, not empty */
 	OPTION_REFUSED, /* one that is looked for here and cannot be; def->help says why */
 	OPTION_KINDS	/* (count) */
 };
@@ -60,7 +61,11 @@ struct option_operand {
 	const char *name; /* "ID" */
 	const char *member;
 	int optional;
-	int many; /* takes the rest; becomes a list */
+	enum option_operands {
+		OPTION_ONE,
+		OPTION_REST,	  /* takes the rest; becomes a list */
+		OPTION_REST_PATHS /* the same of names of files: any bytes */
+	} many;
 };
 
 struct options {

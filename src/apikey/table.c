@@ -77,6 +77,12 @@ columns_of(uint32_t c)
 	return w < 0 ? 1 : w;
 }
 
+int
+table_shows(uint32_t c)
+{
+	return columns_of(c) >= 0;
+}
+
 size_t
 table_width(const char *s)
 {

@@ -9,6 +9,7 @@
  */
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "apikey/term.h"
@@ -32,6 +33,9 @@ void table_add(struct table *, const char *, enum term_colour);
 
 /* Print what was added since the last time; 0, or -1 when memory ran out or a row is not full. */
 int table_flush(struct table *) __attribute__((warn_unused_result));
+
+/* May this character be shown?  Not if it could steer a terminal, or make a line read differently. */
+int table_shows(uint32_t c);
 
 /* Columns that a text takes on a terminal. */
 size_t table_width(const char *);

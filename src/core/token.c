@@ -155,7 +155,7 @@ token_valid(struct span s, struct span prefix)
 void
 token_start(struct span s, char out[TOKEN_START_MAX + 1])
 {
-	const size_t hidden = TOKEN_RANDOM + TOKEN_CHECK - 4;
+	const size_t hidden = TOKEN_RANDOM + TOKEN_CHECK - TOKEN_SHOWN;
 
 	memset(out, 0, TOKEN_START_MAX + 1);
 	/* Text of any other length is not a key: nothing of it may be shown. */

@@ -19,7 +19,8 @@
 #define TOKEN_RANDOM 32
 #define TOKEN_CHECK 6
 #define TOKEN_MAX (TOKEN_PREFIX_MAX + 6 + TOKEN_RANDOM + TOKEN_CHECK) /* without NUL */
-#define TOKEN_START_MAX (TOKEN_PREFIX_MAX + 6 + 4)
+#define TOKEN_SHOWN 4 /* of the random characters, in a key's visible start */
+#define TOKEN_START_MAX (TOKEN_PREFIX_MAX + 6 + TOKEN_SHOWN)
 #define TOKEN_ID_LEN 20 /* "key_" and 16 characters, without NUL */
 
 enum token_env { TOKEN_LIVE, TOKEN_TEST };

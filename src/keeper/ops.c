@@ -43,6 +43,7 @@ static const struct ops_op table[] = {
     {"key.check", 0, ops_look_check,
 	MEMBERS(
 	    "key", "id", "uri", "method", "ip", "scopes", "cost", "referrer", "app", "browser", )},
+    {"key.lookup", 0, ops_lookup, MEMBERS("keys", )},
     {"owner.list", 0, ops_owner_list, MEMBERS("disabled", "after", "max", )},
     {"owner.show", 0, ops_owner_show, MEMBERS("owner", "after", )},
     {"owner.disable", OPS_WRITES | OPS_URGENT, ops_owner_disable, MEMBERS("owner", "reason", )},

@@ -147,6 +147,9 @@ int ops_look_check(struct ops_call *, struct err *);
 int ops_look_up(struct ops_call *, struct ops_draft *, struct err *)
     __attribute__((warn_unused_result));
 
+/* ops_lookup.c */
+int ops_lookup(struct ops_call *, struct err *);
+
 /* ops_plan.c */
 int ops_plan_set(struct ops_call *, struct err *);
 int ops_plan_list(struct ops_call *, struct err *);

@@ -800,6 +800,114 @@ low_space_leaves_revocation(void **state)
 	assert_int_equal(kf_verdict(f, &k), VERDICT_KEY_REVOKED);
 }
 
+/* What key.lookup says of these, as JSON text without blanks; the caller frees it. */
+static char *
+looked_up(struct kf *f, const char *keys)
+{
+	char request[2048];
+	cJSON *r;
+	char *text;
+
+	assert_true(snprintf(request, sizeof(request), "{\"op\":\"key.lookup\",\"keys\":[%s]}",
+			keys) < (int)sizeof(request));
+	r = kf_do(f, request);
+	assert_int_equal(cJSON_GetArraySize(r), 1);
+	text = cJSON_PrintUnformatted(cJSON_GetObjectItem(r, "keys"));
+	assert_non_null(text);
+	cJSON_Delete(r);
+	return text;
+}
+
+#define ANSWER "[{\"id\":\"%s\",\"state\":\"%s\",\"until\":null}]"
+
+static void
+looks_up_as(struct kf *f, const struct kf_key *k, const char *state)
+{
+	char key[TOKEN_MAX + 3], want[256], *text;
+
+	(void)snprintf(key, sizeof(key), "\"%s\"", k->key);
+	(void)snprintf(want, sizeof(want), ANSWER, k->id, state);
+	text = looked_up(f, key);
+	assert_string_equal(text, want);
+	cJSON_free(text);
+}
+
+/* Ids and states, of what is known alone; and it changes nothing. */
+static void
+lookups_tell_ids_and_states(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key active = kf_key(f, ""), disabled = kf_key(f, ""), revoked = kf_key(f, ""),
+		      pending = kf_key(f, ",\"not_before\":\"2028-01-01T00:00:00Z\""),
+		      stopped = kf_key(f, "");
+	char keys[512], *text;
+	int before;
+
+	kf_done(f, kf_on("key.disable", disabled.id, ""));
+	kf_done(f, kf_on("key.revoke", revoked.id, ""));
+	kf_done(f, kf_on("key.set", stopped.id, ",\"owner\":\"off\""));
+	kf_done(f, "{\"op\":\"owner.disable\",\"owner\":\"off\"}");
+	before = audited(f);
+	looks_up_as(f, &active, "active");
+	looks_up_as(f, &disabled, "disabled");
+	looks_up_as(f, &revoked, "revoked");
+	looks_up_as(f, &pending, "pending");
+	looks_up_as(f, &stopped, "disabled");
+	(void)snprintf(keys, sizeof(keys), "\"x\",\"%s\",\"%.*s\",\"%s\"", active.key,
+	    (int)strlen(active.key) - 1, active.key, active.id);
+	text = looked_up(f, keys);
+	assert_true(strncmp(text, "[null,{", 7) == 0 && strstr(text, "},null,null]") != NULL);
+	assert_null(strstr(f->reply, active.key));
+	assert_null(strstr(f->reply, "acme"));
+	cJSON_free(text);
+	assert_int_equal(audited(f), before);
+	assert_int_equal(f->changed, 0);
+}
+
+static void
+lookups_know_replaced_secrets(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key k = kf_key(f, ""), fresh = k;
+	char key[TOKEN_MAX + 3], want[256], *text;
+	cJSON *r = kf_do(f, kf_on("key.rotate", k.id, ",\"grace\":3600"));
+
+	assert_int_equal(span_copy(fresh.key, sizeof(fresh.key), span_of(str(r, "key"))), 0);
+	cJSON_Delete(r);
+	looks_up_as(f, &fresh, "active");
+	(void)snprintf(key, sizeof(key), "\"%s\"", k.key);
+	(void)snprintf(want, sizeof(want),
+	    "[{\"id\":\"%s\",\"state\":\"replaced\",\"until\":\"2027-01-15T09:00:00Z\"}]", k.id);
+	text = looked_up(f, key);
+	assert_string_equal(text, want);
+	cJSON_free(text);
+	f->now.wall_us += 3600 * CLOCK_SECOND;
+	looks_up_as(f, &k, "replaced");
+	looks_up_as(f, &fresh, "active");
+	/* Of a key that no secret opens any more, there is nothing else to be said. */
+	kf_done(f, kf_on("key.revoke", k.id, ""));
+	looks_up_as(f, &k, "revoked");
+}
+
+static void
+lookups_are_bounded(void **state)
+{
+	struct kf *f = *state;
+	char request[1024] = "{\"op\":\"key.lookup\",\"keys\":[\"x\"";
+	size_t n = strlen(request);
+
+	kf_fails(f, "{\"op\":\"key.lookup\"}", "usage", "\"keys\"");
+	kf_fails(f, "{\"op\":\"key.lookup\",\"keys\":\"x\"}", "input", "\"keys\"");
+	kf_fails(f, "{\"op\":\"key.lookup\",\"keys\":[7]}", "input", "\"keys\"");
+	kf_fails(f, "{\"op\":\"key.lookup\",\"keys\":[\"\"]}", "input", "\"keys\"");
+	for (int i = 1; i < OPS_PAGE_MAX; i++, n += 4)
+		memcpy(request + n, ",\"x\"", 5);
+	memcpy(request + n, "]}", 3);
+	kf_done(f, request);
+	memcpy(request + n, ",\"x\"]}", 7);
+	kf_fails(f, request, "usage", "at most 200");
+}
+
 static void
 figures_are_told(void **state)
 {
@@ -842,6 +950,9 @@ main(void)
 	    T(peppers_are_counted_and_reloaded),
 	    T(the_audit_trail_is_read_in_order),
 	    T(low_space_leaves_revocation),
+	    T(lookups_tell_ids_and_states),
+	    T(lookups_know_replaced_secrets),
+	    T(lookups_are_bounded),
 	    T(figures_are_told),
 	};
 

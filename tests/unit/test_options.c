@@ -347,6 +347,20 @@ test_guard(void **state)
 	assert_false(guard_has_key("ak_live_0123456789-bcdefghijABCDEFGHIJ01234567"));
 }
 
+#define STARS34 "**********************************"
+
+static void
+test_masking(void **state)
+{
+	char two[] = "x/ak_live_" RANDOM38 "_k9_test_" RANDOM38 "tail", none[] = "ak_live_0123";
+
+	(void)state;
+	guard_mask_keys(two);
+	assert_string_equal(two, "x/ak_live_0123" STARS34 "_k9_test_0123" STARS34 "tail");
+	guard_mask_keys(none);
+	assert_string_equal(none, "ak_live_0123");
+}
+
 int
 main(void)
 {
@@ -360,6 +374,7 @@ main(void)
 	    cmocka_unit_test(test_local),
 	    cmocka_unit_test(test_distance),
 	    cmocka_unit_test(test_guard),
+	    cmocka_unit_test(test_masking),
 	};
 
 	json_init();
