@@ -56,6 +56,19 @@ describe_limits(const cJSON *plan, char *buf, size_t cap)
 	}
 }
 
+/* "90d", and what happens then. */
+static void
+describe_age(const cJSON *plan, char *buf, size_t cap)
+{
+	char age[32];
+	int deny = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(plan, "max_age_deny"));
+
+	buf[0] = '\0';
+	if (json_str(plan, "max_age", NULL) != NULL)
+		(void)snprintf(buf, cap, "%.31s%s", tool_text(plan, "max_age", age),
+		    deny ? ", then refused" : "");
+}
+
 static void
 plan_row(const struct tool *t, struct table *table, const cJSON *plan)
 {
@@ -64,6 +77,8 @@ plan_row(const struct tool *t, struct table *table, const cJSON *plan)
 	table_add(table, tool_text(plan, "name", buf), TERM_PLAIN);
 	table_add(table, tool_text(plan, "per", buf), TERM_PLAIN);
 	describe_limits(plan, limits, sizeof(limits));
+	table_add(table, limits, TERM_PLAIN);
+	describe_age(plan, limits, sizeof(limits));
 	table_add(table, limits, TERM_PLAIN);
 	table_add(table, tool_text(plan, "keys", buf), TERM_PLAIN);
 	tool_relative(t, plan, "changed", when);
@@ -106,6 +121,8 @@ print_plan(const struct tool *t, const cJSON *plan, struct err *e)
 	    tool_join(
 		cJSON_GetObjectItemCaseSensitive(plan, "scopes"), ", ", scopes, sizeof(scopes)),
 	    TERM_PLAIN);
+	describe_age(plan, limits, sizeof(limits));
+	tool_field(f, "max age", limits, TERM_PLAIN);
 	tool_field(f, "keys", tool_text(plan, "keys", buf), TERM_PLAIN);
 	tool_exact(t, plan, "created", when);
 	tool_field(f, "created", when, TERM_PLAIN);
@@ -159,8 +176,8 @@ cmd_plan_show(struct tool *t, struct options *o, struct err *e)
 int
 cmd_plan_list(struct tool *t, struct options *o, struct err *e)
 {
-	static const struct table_column columns[] = {
-	    {"NAME", 0, 8}, {"PER", 0, 0}, {"LIMITS", 0, 16}, {"KEYS", 1, 0}, {"CHANGED", 0, 0}};
+	static const struct table_column columns[] = {{"NAME", 0, 8}, {"PER", 0, 0},
+	    {"LIMITS", 0, 16}, {"MAX AGE", 0, 0}, {"KEYS", 1, 0}, {"CHANGED", 0, 0}};
 	static const struct tool_list list = {.op = "plan.list",
 	    .array = "plans",
 	    .columns = columns,

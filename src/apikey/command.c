@@ -145,48 +145,93 @@ static const struct option_def set_options[] = {
 	.help = "set prints no key; >/dev/null leaves out what it prints"},
     {.name = NULL}};
 
-static const struct option_def list_options[] = {
-    /* Filters; a key is listed when all that are given fit. */
-    {.name = "owner",
-	.kind = OPTION_TEXT,
-	.member = "owner",
-	.arg = "OWNER",
-	.help = "keys of this owner"},
-    {.name = "member",
-	.kind = OPTION_TEXT,
-	.member = "member",
-	.arg = "WHO",
-	.help = "keys that this one holds"},
-    {.name = "plan",
-	.kind = OPTION_TEXT,
-	.member = "plan",
-	.arg = "PLAN",
-	.help = "keys with this plan"},
+/* Which keys, for list and for a sweep alike: those that fit all that are given. */
+#define KEY_FILTERS                                                                                \
+	{.name = "unused",                                                                         \
+	    .kind = OPTION_DURATION,                                                               \
+	    .member = "unused",                                                                    \
+	    .arg = "DURATION",                                                                     \
+	    .help = "keys last used 90d ago or before, or never since they were made"},            \
+	    {.name = "owner",                                                                      \
+		.kind = OPTION_TEXT,                                                               \
+		.member = "owner",                                                                 \
+		.arg = "OWNER",                                                                    \
+		.help = "keys of this owner"},                                                     \
+	    {.name = "member",                                                                     \
+		.kind = OPTION_TEXT,                                                               \
+		.member = "member",                                                                \
+		.arg = "WHO",                                                                      \
+		.help = "keys that this one holds"},                                               \
+	    {.name = "plan",                                                                       \
+		.kind = OPTION_TEXT,                                                               \
+		.member = "plan",                                                                  \
+		.arg = "PLAN",                                                                     \
+		.help = "keys with this plan"},                                                    \
+	    {.name = "env",                                                                        \
+		.kind = OPTION_CHOICE,                                                             \
+		.member = "env",                                                                   \
+		.arg = "ENV",                                                                      \
+		.choices = "live|test",                                                            \
+		.help = "live or test keys"},                                                      \
+	    {.name = "expiring",                                                                   \
+		.kind = OPTION_DURATION,                                                           \
+		.member = "expiring",                                                              \
+		.arg = "DURATION",                                                                 \
+		.help = "keys that expire within 14d, say"},                                       \
+	    {.name = "never-expires",                                                              \
+		.kind = OPTION_FLAG,                                                               \
+		.member = "never_expires",                                                         \
+		.help = "keys without an end"},                                                    \
+	    {.name = "due",                                                                        \
+		.kind = OPTION_FLAG,                                                               \
+		.member = "due",                                                                   \
+		.help = "keys that the plan wants rotated within 14 days, or before now"},         \
+	    {.name = "exposed",                                                                    \
+		.kind = OPTION_FLAG,                                                               \
+		.member = "exposed",                                                               \
+		.help = "keys that were seen in a URL or over plain HTTP"},                        \
+	{                                                                                          \
+		.name = "pepper", .kind = OPTION_NUMBER, .member = "pepper", .arg = "VERSION",     \
+		.max = UINT32_MAX, .help = "keys under this version of the pepper"                 \
+	}
+
+static const struct option_def list_options[] = {KEY_FILTERS,
     {.name = "state",
 	.kind = OPTION_CHOICE,
 	.member = "state",
 	.arg = "STATE",
 	.choices = "active|disabled|revoked|expired|pending",
 	.help = "active, disabled, revoked, expired or pending"},
-    {.name = "expiring",
+    {.name = NULL}};
+
+static const struct option_def disable_options[] = {KEY_FILTERS,
+    {.name = "dry-run",
+	.kind = OPTION_FLAG,
+	.member = "dry_run",
+	.help = "list the keys that it would be, and disable none"},
+    {.name = NULL}};
+
+static const struct option_def rotate_options[] = {
+    {.name = "grace",
 	.kind = OPTION_DURATION,
-	.member = "expiring",
+	.member = "grace",
 	.arg = "DURATION",
-	.help = "keys that expire within 14d, say"},
-    {.name = "never-expires",
+	.help = "how long the old secret still works: 0 to 90d; 24h if not given"},
+    {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .help = "print the key and nothing else"},
+    {.name = NULL}};
+
+static const struct option_def purge_options[] = {
+    /* Which, and whether really. */
+    {.name = "older-than",
+	.kind = OPTION_DURATION,
+	.member = "older_than",
+	.arg = "DURATION",
+	.help = "keys revoked so long ago; revoked_retention of the configuration if not given"},
+    {.name = "dry-run",
 	.kind = OPTION_FLAG,
-	.member = "never_expires",
-	.help = "keys without an end"},
-    {.name = "exposed",
-	.kind = OPTION_FLAG,
-	.member = "exposed",
-	.help = "keys that were seen in a URL or over plain HTTP"},
-    {.name = "pepper",
-	.kind = OPTION_NUMBER,
-	.member = "pepper",
-	.arg = "VERSION",
-	.max = UINT32_MAX,
-	.help = "keys under this version of the pepper"},
+	.member = "dry_run",
+	.help = "list the keys that it would be, and remove none"},
+    {.name = "yes", .kind = OPTION_FLAG, .help = "remove them: there is no way back"},
     {.name = NULL}};
 
 static const struct option_def load_options[] = {
@@ -274,6 +319,15 @@ static const struct option_def plan_set_options[] = {
 	.kind = OPTION_FLAG,
 	.member = "dry_run",
 	.help = "count and report, but refuse nobody"},
+    {.name = "max-age",
+	.kind = OPTION_DURATION,
+	.member = "max_age",
+	.arg = "DURATION",
+	.help = "how old a key's secret may become, like 90d; holders are told 14 days before"},
+    {.name = "max-age-deny",
+	.kind = OPTION_FLAG,
+	.member = "max_age_deny",
+	.help = "refuse a secret that is older"},
     {.name = "rename",
 	.kind = OPTION_PAIRS,
 	.member = "rename",
@@ -392,6 +446,7 @@ static const struct option_def scan_options[] = {
 static const struct option_operand files_operand[] = {
     {"FILE", "files", 1, OPTION_REST_PATHS}, {NULL, NULL, 0, 0}};
 static const struct option_operand url_operand[] = {{"URL", "url", 0, 0}, {NULL, NULL, 0, 0}};
+static const struct option_operand maybe_id_operand[] = {{"ID", "id", 1, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand id_operand[] = {{"ID", "id", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand plan_operand[] = {{"NAME", "name", 0, 0}, {NULL, NULL, 0, 0}};
 static const struct option_operand dir_operand[] = {{"DIR", "dir", 0, 0}, {NULL, NULL, 0, 0}};
@@ -412,8 +467,24 @@ static const struct command commands[] = {
     {"set", NULL, cmd_key_set, set_options, id_operand, 0, "change what is known of a key",
 	"What is given replaces what was there: scopes, networks, referrers, applications\n"
 	"and metadata as a whole. An empty --name or --member clears it.\n"},
-    {"disable", NULL, cmd_key_disable, NULL, id_operand, 0,
-	"refuse a key until it is enabled again", NULL},
+    {"rotate", NULL, cmd_life_rotate, rotate_options, id_operand, 0,
+	"give a key a new secret and show it once",
+	"Id, owner, plan, what is used of the limits and all else stay; only the text of the key\n"
+	"is another one. The old one works until its grace has ended, or the key is rotated "
+	"again;\n"
+	"then it is refused with key_expired. With --grace 0 that is when the command ends.\n"
+	"A mark of exposure was of the old secret and goes; the audit trail keeps it.\n"},
+    {"disable", NULL, cmd_life_disable, disable_options, maybe_id_operand, 0,
+	"refuse a key, or all that nobody uses, until it is enabled again",
+	"With --unused instead of an ID: every active key that fits that and the other filters.\n"
+	"A key that was never used is unused since it was made. Keys are disabled as they are\n"
+	"found; one that is used meanwhile is passed over. --dry-run first is a good idea.\n"},
+    {"purge", NULL, cmd_life_purge, purge_options, NULL, 0,
+	"remove keys that were revoked long ago",
+	"A revoked key is kept so that its holder is told so, and you whose it was. A purged key "
+	"is\n"
+	"unknown, and the audit trail alone still tells of it. Without --yes nothing is "
+	"removed.\n"},
     {"enable", NULL, cmd_key_enable, NULL, id_operand, 0, "admit a disabled key again", NULL},
     {"revoke", NULL, cmd_key_revoke, revoke_options, id_operand, 0, "refuse a key for good",
 	"When the command ends, no request that starts later is admitted with the key.\n"},

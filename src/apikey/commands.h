@@ -13,9 +13,20 @@ int cmd_key_create(struct tool *, struct options *, struct err *);
 int cmd_key_list(struct tool *, struct options *, struct err *);
 int cmd_key_show(struct tool *, struct options *, struct err *);
 int cmd_key_set(struct tool *, struct options *, struct err *);
-int cmd_key_disable(struct tool *, struct options *, struct err *);
 int cmd_key_enable(struct tool *, struct options *, struct err *);
 int cmd_key_revoke(struct tool *, struct options *, struct err *);
+/*
+ * What cannot be an id names no key: not found, like an id that nobody has, and no malformed value,
+ * so that a script need not tell the two apart.  Not repeated: somebody may have pasted a key.
+ */
+int cmd_key_check_id(const struct options *, struct err *) __attribute__((warn_unused_result));
+/* An operation on the key that changes nothing but its state, which is then ${now}. */
+int cmd_key_change(struct tool *, const char *op, const char *now, struct options *, struct err *);
+
+/* cmd_life.c */
+int cmd_life_rotate(struct tool *, struct options *, struct err *);
+int cmd_life_disable(struct tool *, struct options *, struct err *);
+int cmd_life_purge(struct tool *, struct options *, struct err *);
 
 /* cmd_check.c */
 int cmd_check(struct tool *, struct options *, struct err *);

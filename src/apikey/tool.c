@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "apikey/output.h"
+#include "apikey/progress.h"
 #include "apikey/tool.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -105,6 +106,8 @@ struct gathered {
 	FILE *stream;
 	char *text; /* of ${len} bytes, once the stream was flushed */
 	size_t len;
+	size_t looked_at; /* items of the list, those that did not fit included */
+	struct progress progress;
 };
 
 static int
@@ -130,10 +133,21 @@ write_gathered(struct tool *t, struct gathered *g, struct err *e)
 	if (fflush(g->stream) == EOF || ferror(g->stream))
 		return err_set(e, ERR_SYSTEM, "out of memory");
 	session_rest(t->session);
+	progress_end(&g->progress);
 	if (output_bytes(g->text, g->len, e) == -1)
 		return -1;
 	rewind(g->stream);
 	return 0;
+}
+
+/* How far a list is, for a person who waits. */
+static void
+show_progress(struct gathered *g, const cJSON *result, size_t count)
+{
+	const cJSON *n = cJSON_GetObjectItemCaseSensitive(result, "looked_at");
+
+	g->looked_at += cJSON_IsNumber(n) && n->valuedouble > 0 ? (size_t)n->valuedouble : 0;
+	progress_at(&g->progress, "%zu looked at, %zu found", g->looked_at, count);
 }
 
 /* One page: 1 when there are more, 0, -1. */
@@ -141,13 +155,14 @@ static int
 list_page(struct tool *t, const struct tool_list *list, struct table *table, cJSON *request,
     struct gathered *g, size_t *count, struct err *e)
 {
-	cJSON *result = call(t, SESSION_READS, list->op, request, e);
+	cJSON *result = call(t, list->kind, list->op, request, e);
 	int more;
 
 	if (result == NULL)
 		return -1;
 	more = gather_page(
 	    t, list, table, cJSON_GetObjectItemCaseSensitive(result, list->array), g, count, e);
+	show_progress(g, result, *count);
 	if (more == 0)
 		more = next_page(request, result, e);
 	cJSON_Delete(result);
@@ -164,15 +179,19 @@ tool_list(struct tool *t, const struct tool_list *list, cJSON *request, struct e
 	size_t count = 0;
 	int more = 1;
 
+	progress_begin(&g.progress);
 	if ((g.stream = open_memstream(&g.text, &g.len)) == NULL ||
 	    (table = table_new(g.stream, &t->term, list->columns, list->ncolumns)) == NULL)
 		more = err_set(e, ERR_SYSTEM, "out of memory");
 	while (more == 1)
 		more = list_page(t, list, table, request, &g, &count, e);
+	progress_end(&g.progress);
 	table_free(&table);
 	if (g.stream != NULL)
 		(void)fclose(g.stream);
 	free(g.text);
+	if (list->count != NULL)
+		*list->count = count;
 	if (more == 0 && count == 0 && t->term.columns != 0 && !t->json)
 		fprintf(stderr, "%s\n", list->none);
 	return more;

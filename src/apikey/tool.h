@@ -51,7 +51,9 @@ struct tool_list {
 	const struct table_column *columns;
 	size_t ncolumns;
 	void (*row)(const struct tool *, struct table *, const cJSON *item);
-	const char *none; /* told on a terminal when there is nothing to list */
+	const char *none;	/* told on a terminal when there is nothing to list */
+	enum session_kind kind; /* SESSION_CHANGES: of a sweep */
+	size_t *count;		/* how many there were, or NULL */
 };
 int tool_list(struct tool *, const struct tool_list *, cJSON *request, struct err *)
     __attribute__((warn_unused_result));
