@@ -33,11 +33,13 @@ local IDENTITY = {
     ["x-ratelimit-limit"] = "txn.apikeyd_x_limit",
     ["x-ratelimit-remaining"] = "txn.apikeyd_x_remaining",
     ["x-ratelimit-reset"] = "txn.apikeyd_x_reset",
+    ["apikey-rotate-by"] = "txn.apikeyd_rotate_by",
 }
 
 -- Headers of a denial that its client gets.
 local DENIAL = {
     "www-authenticate", "ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after", "apikey-denied",
+    "apikey-rotate-by",
 }
 local DENIED = { ["400"] = 400, ["401"] = 401, ["403"] = 403, ["429"] = 429, ["500"] = 500, ["503"] = 503 }
 

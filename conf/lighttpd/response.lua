@@ -21,6 +21,7 @@ if env["APIKEY_ID"] then
         ["X-RateLimit-Limit"] = "APIKEY_X_LIMIT",
         ["X-RateLimit-Remaining"] = "APIKEY_X_REMAINING",
         ["X-RateLimit-Reset"] = "APIKEY_X_RESET",
+        ["Apikey-Rotate-By"] = "APIKEY_ROTATE_BY",
     }) do
         if env[variable] then
             header[name] = env[variable]

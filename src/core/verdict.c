@@ -60,9 +60,11 @@ static const struct verdict_info table[VERDICTS] = {
 	.status = 401,
 	.title = "API key expired",
 	.detail = "The API key has expired; ask its issuer for a new one.",
+	.secret_detail = "The API key was rotated, or has to be; use the new one, or ask its "
+			 "issuer for it.",
 	.challenge = CHALLENGE_INVALID_TOKEN,
 	.description = "The API key has expired",
-	.when = "the key's time is over"},
+	.when = "the time of the key is over, or that of the secret since its rotation"},
     [VERDICT_KEY_REVOKED] = {.code = "key_revoked",
 	.status = 401,
 	.title = "API key revoked",

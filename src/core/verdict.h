@@ -44,6 +44,8 @@ struct verdict_info {
 	int status;	    /* HTTP; 200 for ok */
 	const char *title;  /* RFC 9457 title; NULL for ok */
 	const char *detail; /* one sentence for the client; says the mend */
+	const char
+	    *secret_detail; /* when the secret alone is refused, its key being good; or NULL */
 	const char *type;   /* problem type URI; NULL: urn:apikeyd:problem:CODE */
 	enum verdict_challenge challenge;
 	const char *description; /* error_description, or NULL */

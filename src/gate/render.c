@@ -18,6 +18,7 @@
 
 #include "gate/render.h"
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "core/keyrec.h"
 #include "http/problem.h"
@@ -70,6 +71,18 @@ put_number(struct reply *R, const char *name, uint64_t n)
 	wbuf_init(&w, mem, sizeof(mem));
 	wbuf_dec(&w, n);
 	reply_header(R, name, wbuf_view(&w));
+}
+
+/* Until when the key's holder has to have another one: he is told wherever headers reach him. */
+static void
+put_rotation(const struct wire_answer *a, const char *name, struct reply *R)
+{
+	char date[CLOCK_HTTP_DATE_MAX];
+
+	if (a == NULL || a->rotate_by_us == 0)
+		return;
+	clock_http_date(a->rotate_by_us, date);
+	reply_header_str(R, name, date);
 }
 
 /* A body that did not fit leaves the reply unfinished, which reply_view turns into a 500. */
@@ -138,6 +151,7 @@ admitted_serve(const struct render *r, struct reply *R)
 
 	reply_begin(R, 200);
 	ratelimit_headers(a, r->config->ratelimit_headers, R);
+	put_rotation(a, "Apikey-Rotate-By", R);
 	reply_header_str(R, "Cache-Control", "no-store");
 	put_body(r, R, "application/json", &w);
 }
@@ -148,6 +162,7 @@ admitted_auth_request(const struct render *r, struct reply *R)
 	reply_begin(R, 204);
 	put_identity(r->answer, 0, R);
 	ratelimit_headers(r->answer, r->config->ratelimit_headers, R);
+	put_rotation(r->answer, "Apikey-Rotate-By", R);
 	reply_header_str(R, "Cache-Control", "no-store");
 	reply_body(R, NULL, no_body);
 }
@@ -159,6 +174,7 @@ admitted_accel(const struct render *r, struct reply *R)
 	reply_header(R, "X-Accel-Redirect", r->pass);
 	put_identity(r->answer, 0, R);
 	ratelimit_headers(r->answer, r->config->ratelimit_headers, R);
+	put_rotation(r->answer, "Apikey-Rotate-By", R);
 	reply_body(R, NULL, no_body);
 }
 
@@ -170,6 +186,8 @@ admitted_authorizer(const struct render *r, struct reply *R)
 	put_identity(r->answer, 1, R);
 	ratelimit_headers(r->answer, r->config->ratelimit_headers, R);
 	ratelimit_variables(r->answer, r->config->ratelimit_headers, R);
+	put_rotation(r->answer, "Apikey-Rotate-By", R);
+	put_rotation(r->answer, "Variable-APIKEY_ROTATE_BY", R);
 	reply_body(R, NULL, no_body);
 }
 
@@ -215,6 +233,7 @@ put_denial(const struct render *r, const struct problem *problem, int one_line, 
 	reply_header_str(R, "Apikey-Denied", info->code);
 	reply_header_str(R, "Cache-Control", "no-store");
 	put_challenges(problem, one_line, R);
+	put_rotation(r->answer, "Apikey-Rotate-By", R);
 	if (r->verdict == VERDICT_RATE_LIMITED && r->answer != NULL)
 		ratelimit_headers(r->answer, r->config->ratelimit_headers, R);
 	if (r->verdict == VERDICT_CLIENT_BLOCKED)

@@ -23,6 +23,15 @@ info_of(const struct problem *p)
 	return verdict_info(p->verdict == VERDICT_OK ? VERDICT_MISCONFIGURED : p->verdict);
 }
 
+/* A time to rotate by comes with a denial when the secret alone was refused. */
+static const char *
+detail_of(const struct problem *p, const struct verdict_info *info)
+{
+	if (info->secret_detail != NULL && p->answer != NULL && p->answer->rotate_by_us > 0)
+		return info->secret_detail;
+	return info->detail;
+}
+
 static void
 json_escape(struct wbuf *w, unsigned char c)
 {
@@ -130,7 +139,7 @@ problem_body(const struct problem *p, struct wbuf *w)
 	member(w, "title", "", span_of(info->title));
 	wbuf_str(w, ",\"status\":");
 	wbuf_dec(w, (uint64_t)info->status);
-	member(w, "detail", "", span_of(info->detail));
+	member(w, "detail", "", span_of(detail_of(p, info)));
 	member(w, "code", "", span_of(info->code));
 	if (p->request_id.len > 0)
 		member(w, "instance", INSTANCE_PREFIX, p->request_id);

@@ -84,9 +84,10 @@ struct wire_limit {
 struct wire_answer {
 	uint64_t seq;
 	enum verdict verdict;
-	int64_t retry_us;     /* rate_limited: until this request would be admitted; -1: never */
-	int64_t rotate_by_us; /* of an admitted key: wall clock, when its secret will be refused or
-				 is overdue; 0: nothing to be told */
+	int64_t retry_us; /* rate_limited: until this request would be admitted; -1: never */
+	int64_t
+	    rotate_by_us; /* wall clock: when the secret will be refused or is to be replaced; of
+			     a denial: when it was, its key being good; 0: nothing to be told */
 	struct span id, owner, plan, scopes,
 	    meta; /* of an admitted key; scopes space separated; meta JSON or empty */
 	size_t nlimits;

@@ -1,6 +1,8 @@
 """Goal: the same matrix in front of every web server that apikeyd ships a configuration for: what the client gets for each verdict, that methods
 and bodies arrive whole, that the backend learns who asks and its own answers are left alone, that reloading loses no request. Invariants 1, 6."""
 
+import datetime
+import email.utils
 import hashlib
 import os
 import re
@@ -25,7 +27,11 @@ def check_leaks(reply):
     """What is for the server and the backend stays between them."""
     for name, _ in reply.headers:
         low = name.lower()
-        assert low == "apikey-denied" or not low.startswith(("apikey-", "variable-", "x-accel", "x-sendfile", "apikeyd")) and low != "status", name
+        assert low in ("apikey-denied", "apikey-rotate-by") or not low.startswith(("apikey-", "variable-", "x-accel", "x-sendfile", "apikeyd")) and low != "status", name
+
+
+def http_date(text):
+    return email.utils.format_datetime(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")), usegmt=True)
 
 
 def versions(site):
@@ -47,6 +53,28 @@ def test_admitted(site):
         assert re.fullmatch(r'"minute";r=\d+;t=\d+', reply.header("RateLimit"))
         assert reply.header("Apikey-Denied") is None and reply.header("Retry-After") is None and reply.header("WWW-Authenticate") is None
         check_leaks(reply)
+
+
+def test_an_old_key_is_told_until_when(site):
+    """Apikey-Rotate-By, once, by apikeyd's word and not the backend's: on what is admitted, on what is refused, and nowhere else."""
+    kid, old = site.daemon.create("acme", plan="lots", scope="orders:read")
+    rotated = site.daemon.json("rotate", kid, "--grace", "1h")
+    forged = site.mount.api + "x?say=Apikey-Rotate-By:never"
+    for http in versions(site):
+        reply = site.mount.curl(forged, http, key=old)
+        assert reply.status == 200
+        site.check_identity(reply.json(), kid)
+        assert [v for n, v in reply.headers if n.lower() == "apikey-rotate-by"] == [http_date(rotated["previous_until"])]
+        check_leaks(reply)
+        assert site.mount.curl(site.mount.api + "status/404", http, key=old).header("Apikey-Rotate-By") == http_date(rotated["previous_until"])
+        assert site.mount.curl(forged, http, key=rotated["key"]).header("Apikey-Rotate-By") is None
+    again = site.daemon.json("rotate", kid, "--grace", "0")
+    with site.backend_untouched():
+        for key in old, rotated["key"]:
+            reply = site.mount.curl(site.mount.api + "x", key=key)
+            check_denial(reply, 401, "key_expired")
+            assert "rotated" in reply.json()["detail"] and reply.header("Apikey-Rotate-By") == http_date(again["previous_until"] if key != old else again["secret_created"])
+    assert site.mount.curl(site.mount.api + "x", key=again["key"]).status == 200
 
 
 def test_x_api_key(site):

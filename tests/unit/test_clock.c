@@ -69,6 +69,7 @@ durations(void **state)
 	    {"3155760001s", -1},
 	    {"18446744073709551616s", -1},
 	    {"99999999999999999999w", -1},
+	    {"0", 0},
 	    {"", -1},
 	    {"s", -1},
 	    {"1", -1},
@@ -159,6 +160,40 @@ rfc3339(void **state)
 	assert_string_equal(text, "1970-01-01T00:00:00Z");
 	clock_rfc3339(INT64_MAX, text);
 	assert_string_equal(text, "9999-12-31T23:59:59Z");
+}
+
+/* RFC 9110 5.6.7: the example of the RFC, both ends, and each day and month once. */
+static void
+http_dates(void **unused)
+{
+	static const struct {
+		int64_t s;
+		const char *text;
+	} cases[] = {
+	    {784111777, "Sun, 06 Nov 1994 08:49:37 GMT"},
+	    {0, "Thu, 01 Jan 1970 00:00:00 GMT"},
+	    {INT64_C(253402300799), "Fri, 31 Dec 9999 23:59:59 GMT"},
+	    {1804032000, "Wed, 03 Mar 2027 00:00:00 GMT"},
+	    {951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},
+	    {1791187200, "Mon, 05 Oct 2026 08:00:00 GMT"},
+	};
+	static const char *const months[] = {
+	    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	char text[CLOCK_HTTP_DATE_MAX];
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		clock_http_date(cases[i].s * CLOCK_SECOND, text);
+		assert_string_equal(text, cases[i].text);
+	}
+	for (int64_t i = 0; i < 12; i++) {
+		clock_http_date((i * 30 + 15 + i / 2) * 86400 * CLOCK_SECOND, text);
+		assert_memory_equal(text + 8, months[i], 3);
+	}
+	clock_http_date(INT64_MIN, text);
+	assert_string_equal(text, "Thu, 01 Jan 1970 00:00:00 GMT");
+	clock_http_date(INT64_MAX, text);
+	assert_string_equal(text, "Fri, 31 Dec 9999 23:59:59 GMT");
 }
 
 static void
@@ -319,6 +354,7 @@ main(void)
 	    cmocka_unit_test(durations),
 	    cmocka_unit_test(durations_written),
 	    cmocka_unit_test(rfc3339),
+	    cmocka_unit_test(http_dates),
 	    cmocka_unit_test(rfc3339_fractions),
 	    cmocka_unit_test(rfc3339_refused),
 	    cmocka_unit_test(moments),

@@ -83,6 +83,48 @@ body(void)
 	return at + 4;
 }
 
+/* Wherever headers reach the holder of a key, in every mode, once for each way there. */
+static void
+test_rotate_by(void **state)
+{
+	static const char field[] = "Apikey-Rotate-By: Fri, 15 Jan 2027 08:00:00 GMT\r\n";
+	static const char variable[] =
+	    "Variable-APIKEY_ROTATE_BY: Fri, 15 Jan 2027 08:00:00 GMT\r\n";
+	static const char because[] = "The API key was rotated, or has to be";
+	struct wire_answer a = admitted(), denied = {.verdict = VERDICT_KEY_EXPIRED};
+
+	(void)state;
+	for (int mode = POLICY_SERVE; mode <= POLICY_ACCESS_CHECKER; mode++) {
+		int authorizer = mode == POLICY_AUTHORIZER || mode == POLICY_ACCESS_CHECKER;
+
+		a.rotate_by_us = 0;
+		render_it((enum policy_mode)mode, VERDICT_OK, &a, 0);
+		has_not("Rotate");
+		a.rotate_by_us = INT64_C(1800000000000000);
+		render_it((enum policy_mode)mode, VERDICT_OK, &a, 0);
+		has(field);
+		assert_null(strstr(strstr(text, field) + 1, field));
+		if (authorizer)
+			has(variable);
+		else
+			has_not("ROTATE");
+		/* A key that has expired, and one that has been replaced. */
+		denied.rotate_by_us = 0;
+		render_it((enum policy_mode)mode, VERDICT_KEY_EXPIRED, &denied, 0);
+		has_not("Rotate");
+		has("The API key has expired; ask its issuer for a new one.");
+		denied.rotate_by_us = INT64_C(1800000000000000);
+		render_it((enum policy_mode)mode, VERDICT_KEY_EXPIRED, &denied, 0);
+		has(field);
+		has(because);
+		has("error_description=\"The API key has expired\"");
+		/* No other denial tells it. */
+		render_it((enum policy_mode)mode, VERDICT_KEY_INVALID, NULL, 0);
+		has_not("Rotate");
+		has_not(because);
+	}
+}
+
 static void
 test_admitted_serve(void **state)
 {
@@ -384,6 +426,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_blocked_client),
+	    cmocka_unit_test(test_rotate_by),
 	    cmocka_unit_test(test_admitted_serve),
 	    cmocka_unit_test(test_admitted_auth_request),
 	    cmocka_unit_test(test_admitted_accel),
