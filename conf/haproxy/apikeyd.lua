@@ -13,6 +13,12 @@ local PASSED = {
     "x-api-key",
     "referer",           -- keys restricted to referrers
     "x-app-id",          -- keys restricted to applications: the setting app_header
+    "origin",            -- these and below: browsers send them (reject_browsers)
+    "sec-fetch-site",
+    "sec-fetch-mode",
+    "sec-fetch-dest",
+    "sec-fetch-user",
+    "sec-fetch-storage-access",
     "x-forwarded-for",   -- heeded by apikeyd if HAProxy's own peer is one of trusted_proxies
     "x-forwarded-proto",
 }

@@ -10,6 +10,8 @@ import threading
 
 import pytest
 
+from harness.daemon import wait_until
+
 BEARER = 'Bearer realm="api"'
 INVALID = BEARER + ', error="invalid_request"'
 
@@ -108,6 +110,38 @@ def test_denied(site, case):
             else:
                 assert told.startswith(challenge) and told.count("realm=") == 1
             assert reply.header("RateLimit") is None and reply.header("Retry-After") is None
+
+
+def test_facts_of_the_request_arrive(site):
+    """What keys can be restricted by is what the client sent, whatever a server asks the gate with."""
+    _, reader = site.daemon.create("acme", plan="lots", method=["GET", "PUT"])
+    _, server_side = site.daemon.create("acme", plan="lots", browsers="deny")
+    for method, status in (("GET", 200), ("PUT", 200), ("POST", 403), ("DELETE", 403), ("HEAD", 403)):
+        reply = site.mount.send(site.mount.api + "x", key=reader, method=method, body=b"x" if method in ("PUT", "POST") else b"")
+        assert reply.status == status, method
+        assert reply.header("Apikey-Denied") == (None if status == 200 else "method_denied")
+    assert site.mount.curl(site.mount.api + "x", key=server_side).status == 200
+    with site.backend_untouched():
+        for header in ("Origin: https://app.example.com", "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Sec-Fetch-User: ?1",
+                       "Sec-Fetch-Storage-Access: active"):
+            check_denial(site.mount.curl(site.mount.api + "x", "-H", header, key=server_side), 403, "browser_denied")
+        # A client cannot say what the method is.
+        reply = site.mount.send(site.mount.api + "x", "Apikeyd-Method: GET", "Apikeyd_Method: GET", key=reader, method="DELETE")
+        assert reply.status in (400, 403) and (reply.status == 400 or reply.header("Apikey-Denied") == "method_denied")
+
+
+def test_a_key_in_the_url_is_in_no_log(site):
+    """Not of apikeyd, and not of the web server."""
+    _, key = site.daemon.create("acme", plan="lots")
+    for n, param in enumerate(("api_key", "access_token")):
+        assert site.mount.curl(f"{site.mount.api}seen{n}?{param}={key}").status == 400
+
+    def logs():
+        access = site.mount.dir / "access.log"
+        return site.mount.errors() + (access.read_text(errors="replace") if access.exists() else "")
+    # Any request makes a server that buffers its log write it.
+    wait_until(lambda: "seen1" in logs() or site.mount.curl(site.mount.api + "more").status == 0, "the requests are in the server's log")
+    assert "seen0" in logs() and key not in logs() and key not in site.daemon.log()
 
 
 def test_a_scope_that_is_held(site):

@@ -66,6 +66,7 @@ class ApacheAuthnz(Mount):
             "api.example.com\n": "localhost\n",
             "/etc/ssl/certs/api.example.com.pem": str(self.cert),
             "/etc/ssl/private/api.example.com.key": str(self.dir / "key.pem"),
+            "/var/log/apache2/access.log": str(self.dir / "access.log"),
         }.items():
             self.edit(self.example, old, new)
         path = self.conf / self.example

@@ -31,6 +31,7 @@ class LighttpdAuthorizer(Mount):
             "/srv/files/": f"{self.www}/files/",
             "/var/www/html": str(self.www / "public"),
             "/var/log/lighttpd/error.log": f"{self.dir}/error.log",
+            "/var/log/lighttpd/access.log": f"{self.dir}/access.log",
             "/run/lighttpd.pid": f"{self.dir}/pid",
             "server.port           = 80": f"server.port = {self.plain_port}",
             "0.0.0.0:443": f"127.0.0.1:{self.port}",

@@ -34,6 +34,7 @@ class Nginx(Mount):
             "/etc/ssl/certs/api.example.com.pem": str(self.cert),
             "/etc/ssl/private/api.example.com.key": str(self.dir / "key.pem"),
             "/srv/www": str(self.www),
+            "/var/log/nginx/access.log": f"{self.dir}/access.log",
             "unix:/run/php/php-fpm.sock": f"unix:{self.dir}/php.sock",
         }.items():
             self.edit(self.example, old, new)
