@@ -16,6 +16,7 @@
 
 #include "keeper/exposure.h"
 
+#include "base/json.h"
 #include "base/log.h"
 #include "keeper/trail.h"
 
@@ -48,6 +49,7 @@ act(struct exposure *x, struct keyrec *rec)
 	if (to == KEYREC_ACTIVE)
 		return;
 	x->acted = 1;
+	x->reason_before = rec->reason;
 	rec->state = to;
 	rec->reason = span_of(x->reason);
 	rec->changed_us = x->wall_us;
@@ -109,18 +111,35 @@ audit_mark(const struct exposure *x, struct store *store, const struct keyrec *r
 	return audit(x, store, rec, "key.exposed", detail, e);
 }
 
+/* What was and what is, as of any change of a key. */
+static void
+add_change(cJSON *detail, const char *name, struct span from, struct span to)
+{
+	cJSON *change = cJSON_AddObjectToObject(detail, name);
+
+	if (from.len > 0)
+		json_add_span(change, "from", from);
+	else
+		cJSON_AddNullToObject(change, "from");
+	json_add_span(change, "to", to);
+}
+
 static int
 audit_act(const struct exposure *x, struct store *store, const struct keyrec *rec, struct err *e)
 {
-	char detail[KEYREC_REASON_MAX + 128];
-	int n = snprintf(detail, sizeof(detail),
-	    "{\"state\":{\"from\":\"%s\",\"to\":\"%s\"},\"reason\":{\"from\":null,\"to\":\"%s\"}}",
-	    keyrec_state_name(x->before), keyrec_state_name(rec->state), x->reason);
+	char text[2 * KEYREC_REASON_MAX + 256];
+	cJSON *detail = cJSON_CreateObject();
+	size_t len;
 
-	if (n < 0 || (size_t)n >= sizeof(detail))
+	add_change(detail, "state", span_of(keyrec_state_name(x->before)),
+	    span_of(keyrec_state_name(rec->state)));
+	add_change(detail, "reason", x->reason_before, span_of(x->reason));
+	len = json_print(detail, text, sizeof(text));
+	cJSON_Delete(detail);
+	if (len == 0)
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
 	return audit(
-	    x, store, rec, rec->state == KEYREC_REVOKED ? "key.revoke" : "key.disable", detail, e);
+	    x, store, rec, rec->state == KEYREC_REVOKED ? "key.revoke" : "key.disable", text, e);
 }
 
 int

@@ -24,6 +24,7 @@ struct exposure {
 	 */
 	uint8_t new_ways;
 	enum keyrec_state before;
+	struct span reason_before; /* in the stored record */
 	int acted;
 
 	/* The record borrows from here. */

@@ -247,7 +247,7 @@ def test_what_exposure_does(daemon, policy):
         assert shown["reason"] == (None if policy == "flag" else reason)
         assert code(daemon.ask(key)) == {"flag": "ok", "disable": "key_disabled", "revoke": "key_revoked"}[policy]
         entries = [(e["op"], e["actor"], e["detail"]) for e in daemon.json_lines("audit", "--key", kid)]
-        acted = [] if policy == "flag" else [(f"key.{policy}", "gate", {"reason": reason, "before": "active"})]
+        acted = [] if policy == "flag" else [(f"key.{policy}", "gate", {"state": {"from": "active", "to": state}, "reason": {"from": None, "to": reason}})]
         assert entries[1:] == [("key.exposed", "gate", {"way": way, "from": "2001:db8::7"})] + acted
         assert way in daemon.tool("show", kid, check=0).stdout
     if policy == "disable":
