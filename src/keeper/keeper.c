@@ -59,7 +59,7 @@ _Static_assert(KEEPER_EXIT_DISK == STORE_EXIT_FSYNC, "one exit status");
 #define PEERS_MAX 1024
 #define EVENTS_MAX (PEERS_MAX + 4) /* all at once: a turn sees everybody who waits */
 #define STRANGERS_MAX 512 /* of them neither root nor ours: they cannot use up all connections */
-#define REQUESTS_MAX 2	  /* JSON requests run in one turn: a list takes a millisecond or two */
+#define REQUESTS_MAX 1 /* JSON requests run in one turn: checks wait for it, half a millisecond */
 #define STUCK_US (2 * CLOCK_SECOND)
 #define BUSY_US (3 * CLOCK_SECOND) /* how long a store that somebody else owns is waited for */
 #define BUSY_POLL_MS 20

@@ -104,6 +104,12 @@ ops_add_window(cJSON *o, int64_t window_us)
 	cJSON_AddNumberToObject(o, "window_seconds", (double)(window_us / CLOCK_SECOND));
 }
 
+int
+ops_page_full(const struct ops_call *c, size_t n)
+{
+	return n >= OPS_PAGE_MAX || (n >= OPS_PAGE_MIN && clock_mono_us() >= c->page_until_us);
+}
+
 /* ---- running ---- */
 
 static int
@@ -229,7 +235,8 @@ void
 ops_run(struct ops *ops, const struct ops_peer *peer, struct span request, struct wbuf *reply,
     int *changed)
 {
-	struct ops_call c = {.ops = ops, .peer = peer};
+	struct ops_call c = {
+	    .ops = ops, .peer = peer, .page_until_us = clock_mono_us() + OPS_PAGE_US};
 	struct err e = {0};
 	cJSON *parsed = NULL;
 	int rc = -1;

@@ -11,7 +11,8 @@
  *
  * A change is complete and committed when ops_run returns, but durable only after a store_flush:
  * *changed tells the caller to hold the reply back until one has passed.  Lists are paged: at most
- * OPS_PAGE_MAX records looked at a call, "next" in the result is the cursor to pass as "after".
+ * OPS_PAGE_MAX records looked at a call, and after OPS_PAGE_MIN no more than OPS_PAGE_US allow, so
+ * that checks do not wait for them; "next" in the result is the cursor to pass as "after".
  */
 
 #include <stdint.h>
@@ -27,6 +28,8 @@
 #include "store/store.h"
 
 #define OPS_PAGE_MAX 200
+#define OPS_PAGE_MIN 8
+#define OPS_PAGE_US 200
 
 struct ops {
 	struct store *store;

@@ -82,7 +82,7 @@ read_one(void *cookie, const struct store_audit *a, struct err *e)
 	size_t bytes = 700 + 2 * (a->detail.len + a->actor.len + a->subject.len);
 
 	(void)e;
-	if (r->looked_at == OPS_PAGE_MAX || r->found == r->max)
+	if (ops_page_full(r->call, r->looked_at) || r->found == r->max)
 		return 1;
 	if (r->key == NULL || span_is(a->subject, r->key)) {
 		if (r->found > 0 && r->bytes + bytes > OPS_REPLY_BYTES)

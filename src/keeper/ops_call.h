@@ -32,7 +32,8 @@ struct ops_call {
 	const cJSON *request;
 	cJSON *result; /* an object, empty at first */
 	struct decide_times now;
-	int changed; /* set by ops_audit */
+	int64_t page_until_us; /* CLOCK_MONOTONIC: what OPS_PAGE_US gives it */
+	int changed;	       /* set by ops_audit */
 	char subject[STORE_AUDIT_WORD_MAX + 1];
 	struct peppers *fresh_peppers; /* to be used once the batch is committed */
 };
@@ -58,6 +59,9 @@ void ops_audit_refused(struct ops_call *, const struct err *);
 
 /* The name of whoever asks, or the number. */
 void ops_who(const struct ops_call *, char *out, size_t cap);
+
+/* Has a list that looked at ${n} records to end its page? */
+int ops_page_full(const struct ops_call *, size_t n);
 
 /* A string that must be there and not empty; NULL and ${e}. */
 const char *ops_need(const struct ops_call *, const char *member, struct err *);

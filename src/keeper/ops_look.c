@@ -67,7 +67,7 @@ list_one(
 	int fits;
 
 	(void)digest;
-	if (l->looked_at == OPS_PAGE_MAX || l->found == l->max)
+	if (ops_page_full(l->filter.call, l->looked_at) || l->found == l->max)
 		return 1;
 	if ((fits = ops_filter_match(&l->filter, rec, e)) < 0)
 		return -1;

@@ -174,7 +174,7 @@ show_one(
 	char member[KEYREC_MEMBER_MAX + 1];
 
 	(void)digest;
-	if (s->looked_at == OPS_PAGE_MAX)
+	if (ops_page_full(s->call, s->looked_at))
 		return 1;
 	if (count_in(s->states, keyrec_state_at(rec, s->call->now.wall_us), e) != 0)
 		return -1;

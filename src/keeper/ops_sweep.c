@@ -51,7 +51,7 @@ take(struct page *p, const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec
 static int
 is_full(const struct page *p)
 {
-	return p->looked_at == OPS_PAGE_MAX || p->n == CHANGES_MAX;
+	return ops_page_full(p->filter.call, p->looked_at) || p->n == CHANGES_MAX;
 }
 
 static int
@@ -199,7 +199,7 @@ ops_sweep_purge(struct ops_call *c, struct err *e)
 {
 	int64_t keep_us = c->ops->config->revoked_retention_us;
 	int64_t older_s = json_int(c->request, "older_than", -1, 0, OLDER_MAX_S, e);
-	struct page p = {.n = 0};
+	struct page p = {.filter.call = c};
 	const char *after = json_str(c->request, "after", e);
 
 	if (e->code != ERR_NONE)
