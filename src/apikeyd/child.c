@@ -7,9 +7,9 @@
  * (no state of the supervisor, its own layout), and an upgrade of the file on disk does not mix
  * versions, because /proc/self/exe stays the old one.
  *
- * Invariants: a child inherits fd 0, 1, 2 and its end of the status pipe, nothing else; it does not
- * outlive the supervisor (PR_SET_PDEATHSIG); a child that dies again and again is started ever more
- * slowly.
+ * Invariants: a child inherits fd 0, 1, 2, its end of the status pipe and, a worker, that of the
+ * channel to its dialer (us: wire/dial.h), nothing else; it does not outlive the supervisor
+ * (PR_SET_PDEATHSIG); a child that dies again and again is started ever more slowly.
  */
 
 #include <errno.h>
@@ -24,6 +24,7 @@
 #include "apikeyd/child.h"
 
 #define STATUS_FD 3 /* in the child */
+#define DIAL_FD 4   /* in a worker */
 
 #define BACKOFF_FIRST_US INT64_C(50000)
 #define BACKOFF_MAX_US INT64_C(5000000)
@@ -60,31 +61,42 @@ place(int fd, int as)
 	return dup2(fd, as) == -1 ? -1 : 0;
 }
 
-static int
-arrange_fds(const struct child *c, const struct child_launch *launch, int status)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), in;
+/* What becomes of the descriptors: {ours, the child's}. */
+struct placing {
+	int fd, as;
+};
 
+static int
+arrange_fds(const struct child *c, const struct child_launch *launch, int status, int dial)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct placing all[5] = {{c->role == CHILD_WORKER ? launch->listen_fd : null, STDIN_FILENO},
+	    {status, STATUS_FD}};
+	size_t i, n = 2;
+
+	if (c->role == CHILD_WORKER)
+		all[n++] = (struct placing){dial, DIAL_FD};
+	if (launch->quiet) {
+		all[n++] = (struct placing){null, STDOUT_FILENO};
+		all[n++] = (struct placing){null, STDERR_FILENO};
+	}
 	/* Out of the way first: none of them may be overwritten by the placing of another. */
-	in = fcntl(
-	    c->role == CHILD_WORKER ? launch->listen_fd : null, F_DUPFD_CLOEXEC, STATUS_FD + 1);
-	status = fcntl(status, F_DUPFD_CLOEXEC, STATUS_FD + 1);
-	null = fcntl(null, F_DUPFD_CLOEXEC, STATUS_FD + 1);
-	if (in == -1 || status == -1 || null == -1)
-		return -1;
-	if (place(in, STDIN_FILENO) == -1 || place(status, STATUS_FD) == -1)
-		return -1;
-	if (launch->quiet && (place(null, STDOUT_FILENO) == -1 || place(null, STDERR_FILENO) == -1))
-		return -1;
-	return close_range(STATUS_FD + 1, ~0U, 0);
+	for (i = 0; i < n; i++)
+		if ((all[i].fd = fcntl(all[i].fd, F_DUPFD_CLOEXEC, DIAL_FD + 1)) == -1)
+			return -1;
+	for (i = 0; i < n; i++)
+		if (place(all[i].fd, all[i].as) == -1)
+			return -1;
+	return close_range(c->role == CHILD_WORKER ? DIAL_FD + 1 : STATUS_FD + 1, ~0U, 0);
 }
 
 static void __attribute__((noreturn))
-become(const struct child *c, const struct child_launch *launch, int status, pid_t parent)
+become(const struct child *c, const struct child_launch *launch, int status, int dial, pid_t parent)
 {
-	char fd_text[] = {'0' + STATUS_FD, '\0'};
+	char status_text[] = {'0' + STATUS_FD, '\0'}, dial_text[] = {'0' + DIAL_FD, '\0'};
 	const char *const argv[] = {launch->argv0, child_role_name(c->role), "-c", launch->config,
-	    "--status-fd", fd_text, NULL};
+	    "--status-fd", status_text, c->role == CHILD_WORKER ? "--dial-fd" : NULL, dial_text,
+	    NULL};
 	sigset_t none;
 	struct err e;
 
@@ -98,7 +110,7 @@ become(const struct child *c, const struct child_launch *launch, int status, pid
 	 * pays for the rest with searching and merging, a fifth of a worker's time.
 	 */
 	(void)setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=127", 0);
-	if (arrange_fds(c, launch, status) == 0) {
+	if (arrange_fds(c, launch, status, dial) == 0) {
 		status = STATUS_FD;
 		(void)sigemptyset(&none);
 		(void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -109,25 +121,54 @@ become(const struct child *c, const struct child_launch *launch, int status, pid
 	_exit(127);
 }
 
+/* The channels to it: ours go into the child's record, theirs to ${theirs} and ${dial}. */
+static int
+open_channels(struct child *c, const char *run_dir, int *theirs, int *dial, struct err *e)
+{
+	int status[2], pair[2] = {-1, -1};
+
+	*theirs = *dial = -1;
+	if (pipe2(status, O_CLOEXEC | O_NONBLOCK) == -1)
+		return err_sys(e, "pipe");
+	if (c->role == CHILD_WORKER && dial_pair(pair, e) == -1) {
+		(void)close(status[0]);
+		(void)close(status[1]);
+		return -1;
+	}
+	c->status_fd = status[0];
+	*theirs = status[1];
+	*dial = pair[1];
+	return dialer_init(&c->dialer, pair[0], run_dir, e);
+}
+
+static void
+close_channels(struct child *c)
+{
+	if (c->status_fd != -1)
+		(void)close(c->status_fd);
+	c->status_fd = -1;
+	dialer_release(&c->dialer);
+}
+
 int
 child_spawn(struct child *c, const struct child_launch *launch, int64_t now_us, struct err *e)
 {
-	pid_t parent = getpid(), pid;
-	int fds[2];
+	pid_t parent = getpid(), pid = -1;
+	int theirs, dial;
 
-	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1)
-		return err_sys(e, "cannot start a %s: pipe", child_role_name(c->role));
-	if ((pid = fork()) == -1) {
-		(void)err_sys(e, "cannot start a %s: fork", child_role_name(c->role));
-		(void)close(fds[0]);
-		(void)close(fds[1]);
-		return -1;
-	}
+	if (open_channels(c, launch->run_dir, &theirs, &dial, e) == 0 && (pid = fork()) == -1)
+		(void)err_sys(e, "fork");
 	if (pid == 0)
-		become(c, launch, fds[1], parent);
-	(void)close(fds[1]);
+		become(c, launch, theirs, dial, parent);
+	if (theirs != -1)
+		(void)close(theirs);
+	if (dial != -1)
+		(void)close(dial);
+	if (pid == -1) {
+		close_channels(c);
+		return err_wrap(e, "cannot start a %s", child_role_name(c->role));
+	}
 	c->pid = pid;
-	c->status_fd = fds[0];
 	c->state = CHILD_STARTING;
 	c->started_us = now_us;
 	c->ready_us = c->heard_us = 0;
@@ -164,6 +205,10 @@ child_hear(struct child *c, int64_t now_us)
 	ssize_t n;
 	int became = 0;
 
+	/* Its end is closed: it is leaving, and SIGCHLD will tell.  A closed one would wake us for
+	 * ever. */
+	if (dialer_serve(&c->dialer, c->pid) == DIAL_GONE)
+		dialer_release(&c->dialer);
 	if (c->status_fd == -1)
 		return 0;
 	while ((n = read(c->status_fd, bytes, sizeof(bytes))) > 0) {
@@ -171,8 +216,6 @@ child_hear(struct child *c, int64_t now_us)
 		became |= take(c, bytes, (size_t)n, now_us);
 	}
 	if (n == 0) {
-		/* Its end is closed: it is leaving, and SIGCHLD will tell.  A closed pipe would
-		 * wake us for ever. */
 		(void)close(c->status_fd);
 		c->status_fd = -1;
 	}
@@ -204,9 +247,7 @@ child_reaped(struct child *c, int64_t now_us, struct err *e)
 {
 	memset(e, 0, sizeof(*e));
 	(void)child_hear(c, now_us);
-	if (c->status_fd != -1)
-		(void)close(c->status_fd);
-	c->status_fd = -1;
+	close_channels(c);
 	c->pid = 0;
 	if (c->nsaid > 0 && status_parse(c->said, c->nsaid, e) == -1)
 		memset(e, 0, sizeof(*e));

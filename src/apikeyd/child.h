@@ -9,6 +9,7 @@
 
 #include "apikeyd/status.h"
 #include "base/err.h"
+#include "wire/dial.h"
 
 enum child_role { CHILD_KEEPER, CHILD_WORKER };
 
@@ -26,7 +27,8 @@ struct child {
 	enum child_state state;
 	unsigned generation; /* of workers: which reload they belong to */
 	pid_t pid;
-	int status_fd; /* our end of its pipe, or -1 */
+	int status_fd;	      /* our end of its pipe, or -1 */
+	struct dialer dialer; /* a worker's way to the keeper and to syslog; no control: none */
 	int64_t started_us, ready_us, heard_us, due_us;
 	unsigned quick_deaths; /* in a row */
 	int unwanted;	       /* told to stop: its end is an end */
@@ -39,7 +41,7 @@ struct child {
 /* What all children are started with. */
 struct child_launch {
 	const char *argv0;
-	const char *config;
+	const char *config, *run_dir;
 	int listen_fd; /* becomes fd 0 of a worker */
 	int quiet;     /* a daemon's: stdout and stderr go to /dev/null */
 };
@@ -61,7 +63,7 @@ int child_alive(const struct child *);
 int child_spawn(struct child *, const struct child_launch *, int64_t now_us, struct err *)
     __attribute__((warn_unused_result));
 
-/* Read what it said.  1 when it has just become ready, else 0. */
+/* Read what it said, do what it asked for.  1 when it has just become ready, else 0. */
 int child_hear(struct child *, int64_t now_us);
 
 /* SIGTERM, and later, when it is not gone at due_us, child_kill.  A dead one is no longer due. */

@@ -27,6 +27,7 @@ fleet_init(struct fleet *F, int epoll_fd, unsigned max_workers, struct err *e)
 	for (i = 0; i < F->n; i++) {
 		F->at[i].role = i == 0 ? CHILD_KEEPER : CHILD_WORKER;
 		F->at[i].status_fd = -1;
+		F->at[i].dialer.control = F->at[i].dialer.given = -1;
 	}
 	return 0;
 }
@@ -60,7 +61,9 @@ start(struct fleet *F, struct child *c, int64_t now_us)
 	}
 	log_event(LOG_LVL_DEBUG, "child_started", "role", child_role_name(c->role), "pid",
 	    LOG_NUM(c->pid), NULL);
-	if (epoll_ctl(F->epoll_fd, EPOLL_CTL_ADD, c->status_fd, &ev) == -1) {
+	if (epoll_ctl(F->epoll_fd, EPOLL_CTL_ADD, c->status_fd, &ev) == -1 ||
+	    (c->dialer.control != -1 &&
+		epoll_ctl(F->epoll_fd, EPOLL_CTL_ADD, c->dialer.control, &ev) == -1)) {
 		(void)err_sys(&e, "epoll_ctl");
 		log_event(LOG_LVL_ERROR, "child_start_failed", "role", child_role_name(c->role),
 		    "error", e.msg, NULL);

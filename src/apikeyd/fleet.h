@@ -12,7 +12,8 @@
 #include "base/err.h"
 
 struct fleet {
-	int epoll_fd; /* status pipes are watched in it; event data is the struct child */
+	int epoll_fd; /* status pipes and dialers are watched in it; event data is the struct child
+		       */
 	struct child_launch launch;
 	size_t n; /* slots; slot 0 is the keeper's */
 	struct child *at;

@@ -16,9 +16,12 @@
 #include "apikeyd/privileges.h"
 #include "apikeyd/roles.h"
 #include "apikeyd/rundir.h"
+#include "apikeyd/sandbox.h"
 #include "apikeyd/status.h"
+#include "base/digest.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "keeper/actors.h"
 #include "keeper/keeper.h"
 
 #define IDLE_EXIT_US INT64_C(30000000) /* on demand: how long without a client */
@@ -35,6 +38,16 @@ raise_files(void)
 	}
 }
 
+/* Whatever libraries load when they are first used; then the sandbox. */
+static int
+prepare(const struct config *C, struct err *e)
+{
+	actors_learn();
+	if (digest_init(e) == -1)
+		return -1;
+	return sandbox_enter(SANDBOX_KEEPER, C, e);
+}
+
 static int
 run(const struct invocation *inv, int status_fd, struct err *e)
 {
@@ -49,7 +62,7 @@ run(const struct invocation *inv, int status_fd, struct err *e)
 	log_open(C->log == 1 ? LOG_TO_SYSLOG : LOG_TO_STDERR, C->log_level, "keeper");
 	raise_files();
 	if (privileges_lookup(&P, C, e) == 0 && rundir_make(C, &P, e) == 0 &&
-	    privileges_drop(&P, e) == 0)
+	    privileges_drop(&P, e) == 0 && prepare(C, e) == 0)
 		ret = keeper_run(&C, &options, e);
 	config_free(C);
 	return ret;

@@ -4,8 +4,8 @@
  *
  * Two tables, options and words, are dispatcher and usage text at once.  Without a word it is the
  * supervisor; `worker` and `keeper` are the roles that it starts, and that a web server or an admin
- * may start as well. No process of this program ever dumps core: that is decided here, first of
- * all.
+ * may start as well; `dialer` is what such a worker starts for itself. No process of this program
+ * ever dumps core: that is decided here, first of all.
  */
 
 #include <getopt.h>
@@ -22,7 +22,7 @@
 #include "base/span.h"
 #include "config/config.h"
 
-enum { OPT_STATUS_FD = 256, OPT_ON_DEMAND };
+enum { OPT_STATUS_FD = 256, OPT_DIAL_FD, OPT_ON_DEMAND };
 
 static const struct {
 	int code; /* the letter, or one of the above */
@@ -36,18 +36,20 @@ static const struct {
     {'h', "help", NULL, "print this text"},
     {'V', "version", NULL, "print the version"},
     {OPT_STATUS_FD, "status-fd", "N", NULL},
+    {OPT_DIAL_FD, "dial-fd", "N", NULL},
     {OPT_ON_DEMAND, "on-demand", NULL, NULL},
 };
 
 static const struct {
 	const char *name;
 	int (*run)(const struct invocation *);
-	const char *help;
+	const char *help; /* NULL: not for people */
 } words[] = {
     {NULL, supervisor_main,
 	"the service: opens the socket, starts keeper and workers, restarts what dies"},
     {"worker", worker_main, "one worker on an inherited listening socket (fd 0, or LISTEN_FDS)"},
     {"keeper", keeper_main, "the keeper alone: the process that owns the store"},
+    {"dialer", dialer_main, NULL},
 };
 
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -61,8 +63,9 @@ print_usage(FILE *out)
 
 	(void)fprintf(out, "usage: apikeyd [-c FILE] [-f | -t] [worker | keeper]\n\n");
 	for (i = 0; i < WORDS; i++)
-		(void)fprintf(out, "  %-20s %s\n",
-		    words[i].name != NULL ? words[i].name : "(no word)", words[i].help);
+		if (words[i].help != NULL)
+			(void)fprintf(out, "  %-20s %s\n",
+			    words[i].name != NULL ? words[i].name : "(no word)", words[i].help);
 	(void)fputc('\n', out);
 	for (i = 0; i < OPTIONS; i++)
 		if (options[i].help != NULL)
@@ -107,12 +110,22 @@ check(const struct invocation *inv)
 	return EXITS_OK;
 }
 
+/* The number of an inherited descriptor.  -1: go on; else the exit code. */
+static int
+take_fd(const char *option, const char *arg, int *fd)
+{
+	unsigned long long n;
+
+	if (span_u64(span_of(arg), 1 << 20, &n) == -1 || n < 3)
+		return usage_error(option, arg);
+	*fd = (int)n;
+	return -1;
+}
+
 /* One option.  -1: go on; else the exit code. */
 static int
 take_option(int code, const char *arg, struct invocation *inv)
 {
-	unsigned long long n;
-
 	switch (code) {
 	case 'c':
 		inv->config = arg;
@@ -130,10 +143,9 @@ take_option(int code, const char *arg, struct invocation *inv)
 		(void)printf("apikeyd %s\n", PACKAGE_VERSION);
 		return EXITS_OK;
 	case OPT_STATUS_FD:
-		if (span_u64(span_of(arg), 1 << 20, &n) == -1 || n < 3)
-			return usage_error("--status-fd wants a descriptor, not ", arg);
-		inv->status_fd = (int)n;
-		return -1;
+		return take_fd("--status-fd wants a descriptor, not ", arg, &inv->status_fd);
+	case OPT_DIAL_FD:
+		return take_fd("--dial-fd wants a descriptor, not ", arg, &inv->dial_fd);
 	case OPT_ON_DEMAND:
 		inv->on_demand = 1;
 		return -1;
@@ -188,7 +200,7 @@ wait_for_turn(void)
 int
 main(int argc, char **argv)
 {
-	struct invocation inv = {.argv0 = argv[0], .status_fd = -1};
+	struct invocation inv = {.argv0 = argv[0], .status_fd = -1, .dial_fd = -1};
 	const char *word;
 	char name[16];
 	size_t i;

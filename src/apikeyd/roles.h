@@ -2,7 +2,7 @@
 #ifndef APIKEYD_ROLES_H_
 #define APIKEYD_ROLES_H_
 
-/* The three programs in one: what main read from the command line, and where it goes from there. */
+/* The programs in one: what main read from the command line, and where it goes from there. */
 
 struct invocation {
 	const char *argv0;
@@ -10,6 +10,7 @@ struct invocation {
 	int foreground;	    /* -f */
 	int check;	    /* -t */
 	int status_fd;	    /* the supervisor's pipe, or -1 (hidden option) */
+	int dial_fd;	   /* a worker's or dialer's end of wire/dial.h, or -1 (hidden option) */
 	int on_demand;	    /* a keeper that a worker started (hidden option) */
 };
 
@@ -17,5 +18,6 @@ struct invocation {
 int supervisor_main(const struct invocation *);
 int worker_main(const struct invocation *);
 int keeper_main(const struct invocation *);
+int dialer_main(const struct invocation *);
 
 #endif /* !APIKEYD_ROLES_H_ */

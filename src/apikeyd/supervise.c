@@ -30,10 +30,12 @@
 #include "apikeyd/supervise.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/span.h"
 #include "config/config.h"
 
 #define WORKERS_MAX 256 /* the bound of the setting */
 #define EVENTS_MAX 64
+#define HOW_MAX 64 /* how a child ended, in words */
 #define PATIENCE_US INT64_C(5000000)
 #define LATE_US INT64_C(500000) /* woken so long after the time we asked for: we were stopped */
 
@@ -48,9 +50,9 @@ struct state {
 	struct config *next; /* a reload is on its way: its workers are of generation + 1 */
 	int reload_wanted;
 	int64_t patient_until_us, watchdog_at_us;
-	char running[RUNDIR_PATH_MAX];
-	char told[128]; /* the last status of notify */
-	int failed;	/* the start; why is in *e */
+	char running[RUNDIR_PATH_MAX], run_dir[RUNDIR_PATH_MAX]; /* the same until a restart */
+	char told[128];						 /* the last status of notify */
+	int failed;						 /* the start; why is in *e */
 	struct err *e;
 };
 
@@ -196,18 +198,21 @@ on_ready(struct state *S, struct child *c)
 }
 
 static void
-describe(int status, char text[32])
+describe(int status, char text[HOW_MAX])
 {
-	if (WIFSIGNALED(status))
-		(void)snprintf(text, 32, "signal %d", WTERMSIG(status));
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		(void)snprintf(
+		    text, HOW_MAX, "signal %d: it tried what its sandbox forbids", SIGSYS);
+	else if (WIFSIGNALED(status))
+		(void)snprintf(text, HOW_MAX, "signal %d", WTERMSIG(status));
 	else
-		(void)snprintf(text, 32, "exit %d", WEXITSTATUS(status));
+		(void)snprintf(text, HOW_MAX, "exit %d", WEXITSTATUS(status));
 }
 
 static void
 log_death(const struct child *c, pid_t pid, int status, const struct err *said)
 {
-	char how[32];
+	char how[HOW_MAX];
 
 	describe(status, how);
 	/* One that was told to stop before it had a handler ends by the signal itself. */
@@ -237,7 +242,7 @@ static void
 fail_start(
     struct state *S, const struct child *c, int status, const struct err *said, int64_t now_us)
 {
-	char how[32];
+	char how[HOW_MAX];
 
 	*S->e = *said;
 	if (said->code == ERR_NONE) {
@@ -412,6 +417,8 @@ prepare(struct state *S, struct err *e)
 	    (S->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) == -1 ||
 	    epoll_ctl(S->epoll_fd, EPOLL_CTL_ADD, S->signal_fd, &ev) == -1)
 		return err_sys(e, "supervisor");
+	if (span_copy(S->run_dir, sizeof(S->run_dir), span_of((*S->set->config)->run_dir)) == -1)
+		return err_set(e, ERR_INPUT, "run_dir is too long");
 	if (rundir_path(*S->set->config, S->running, e) == -1 ||
 	    rundir_write(*S->set->config, e) == -1)
 		return -1;
@@ -429,6 +436,7 @@ supervise_run(const struct supervise *set, struct err *e)
 		goto out;
 	S.fleet.launch = (struct child_launch){.argv0 = set->argv0,
 	    .config = S.running,
+	    .run_dir = S.run_dir,
 	    .listen_fd = set->listener->fd,
 	    .quiet = set->as_daemon};
 	if (set->patient)

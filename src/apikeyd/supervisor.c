@@ -3,8 +3,8 @@
  * `apikeyd`: everything the supervisor does before and after its loop (supervise.c).
  *
  * As root, in this order: directories, pid file and its lock, listening socket; then the privileges
- * are dropped for good, and only then is a child started or a file of the service written.  Run as
- * anybody else the same, without the drop.
+ * are dropped for good, the sandbox is entered, and only then is a child started or a file of the
+ * service written.  Run as anybody else the same, without the drop.
  *
  * Nothing that comes from the network is read here, ever.
  */
@@ -27,6 +27,7 @@
 #include "apikeyd/privileges.h"
 #include "apikeyd/roles.h"
 #include "apikeyd/rundir.h"
+#include "apikeyd/sandbox.h"
 #include "apikeyd/supervise.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -127,7 +128,8 @@ serve(struct supervisor *V, struct err *e)
 	    .daemon_fd = &V->daemon_fd};
 
 	if (block_signals(e) == -1 || acquire(V, e) == -1 ||
-	    privileges_drop(&V->privileges, e) == -1)
+	    privileges_drop(&V->privileges, e) == -1 ||
+	    sandbox_enter(SANDBOX_LAUNCHER, V->config, e) == -1)
 		return exits_of(e);
 	set.patient = V->pidfile.orphaned;
 	return supervise_run(&set, e);

@@ -3,15 +3,15 @@
  * `apikeyd worker`: one process that answers requests (src/gate does the work).
  *
  * Its listening socket is inherited: fd 0 from the supervisor, mod_fcgid or spawn-fcgi, fd 3 from
- * systemd. Under the supervisor it tells through its status pipe that it lives; without one it
- * starts a keeper when it finds none, which any number of workers may do at the same time.
+ * systemd. Under the supervisor it tells through its status pipe that it lives.  Its way to the
+ * keeper is a dialer: the supervisor, or a process that it starts here (dialer.c).
  *
  * It knows no secret but the credentials that pass through, and those neither reach a core dump nor
- * stay in memory.
+ * stay in memory.  Before it reads the first byte of a stranger it has given up everything but what
+ * is open already (sandbox_worker.c): whoever takes it over can ask for checks.
  */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,13 +20,14 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "apikeyd/dialer.h"
 #include "apikeyd/exits.h"
 #include "apikeyd/listen.h"
 #include "apikeyd/privileges.h"
 #include "apikeyd/roles.h"
+#include "apikeyd/sandbox.h"
 #include "apikeyd/status.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -34,14 +35,12 @@
 #include "config/config.h"
 #include "gate/gate.h"
 
-#define OTHER_FILES 64		       /* keeper, signalfd, timers, log, libraries */
-#define START_PAUSE_US INT64_C(500000) /* between two keepers that we start */
+#define OTHER_FILES 64 /* keeper, signalfd, timers, log, libraries */
 
 struct worker {
 	const struct invocation *inv;
 	struct gate *gate;
-	int signal_fd, timer_fd;
-	int64_t keeper_started_us;
+	int signal_fd, timer_fd, dial_fd;
 };
 
 static void
@@ -58,50 +57,6 @@ raise_files(unsigned connections)
 		log_event(LOG_LVL_WARNING, "files_limited", "limit", LOG_NUM(lim.rlim_cur),
 		    "wanted", LOG_NUM(want), "mend", "raise LimitNOFILE, or lower max_connections",
 		    NULL);
-}
-
-/* In a process of its own: leave the worker's session and descriptors behind and become the keeper.
- */
-static void __attribute__((noreturn)) become_keeper(const struct invocation *inv)
-{
-	const char *const with[] = {inv->argv0, "keeper", "--on-demand", "-c", inv->config, NULL};
-	const char *const without[] = {inv->argv0, "keeper", "--on-demand", NULL};
-	sigset_t none;
-	int null = open("/dev/null", O_RDWR);
-
-	if (setsid() == -1 || null == -1 || dup2(null, STDIN_FILENO) == -1 ||
-	    dup2(null, STDOUT_FILENO) == -1 || close_range(STDERR_FILENO + 1, ~0U, 0) == -1)
-		_exit(1);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)execv(
-	    "/proc/self/exe", (char *const *)(void *)(inv->config != NULL ? with : without));
-	_exit(127);
-}
-
-/* Two forks: the keeper is nobody's child here, and outlives the worker that started it. */
-static void
-start_keeper(void *cookie)
-{
-	struct worker *W = cookie;
-	int64_t now_us = clock_mono_us();
-	pid_t pid;
-
-	if (W->keeper_started_us != 0 && now_us - W->keeper_started_us < START_PAUSE_US)
-		return;
-	W->keeper_started_us = now_us;
-	log_event(LOG_LVL_INFO, "keeper_start", "why", "none is listening", NULL);
-	if ((pid = fork()) == -1) {
-		log_event(LOG_LVL_ERROR, "keeper_start_failed", "error", strerror(errno), NULL);
-		return;
-	}
-	if (pid == 0) {
-		if (fork() == 0)
-			become_keeper(W->inv);
-		_exit(0);
-	}
-	while (waitpid(pid, NULL, 0) == -1 && errno == EINTR)
-		;
 }
 
 static void
@@ -204,8 +159,10 @@ serve(struct worker *W, const struct config *C, int listen_fd, struct err *e)
 
 	if (block_signals(e) == -1)
 		return -1;
-	W->gate = gate_new(C, listen_fd, supervised ? NULL : start_keeper, W, e);
-	if (W->gate != NULL && open_signals(W, e) == 0 && open_timer(W, e) == 0) {
+	W->gate = gate_new(C, listen_fd, W->dial_fd, e);
+	/* Everything is open; from here on there are bytes of strangers. */
+	if (W->gate != NULL && open_signals(W, e) == 0 && open_timer(W, e) == 0 &&
+	    sandbox_enter(SANDBOX_WORKER, C, e) == 0) {
 		status_ready(W->inv->status_fd);
 		log_event(supervised ? LOG_LVL_DEBUG : LOG_LVL_INFO, "ready", NULL);
 		ret = gate_run(W->gate, e);
@@ -221,7 +178,7 @@ serve(struct worker *W, const struct config *C, int listen_fd, struct err *e)
 static int
 run(const struct invocation *inv, struct err *e)
 {
-	struct worker W = {.inv = inv, .signal_fd = -1, .timer_fd = -1};
+	struct worker W = {.inv = inv, .signal_fd = -1, .timer_fd = -1, .dial_fd = inv->dial_fd};
 	struct listener L = {.fd = -1};
 	struct privileges P;
 	struct config *C = NULL;
@@ -233,10 +190,14 @@ run(const struct invocation *inv, struct err *e)
 		goto out;
 	log_open(C->log == 1 ? LOG_TO_SYSLOG : LOG_TO_STDERR, C->log_level, "worker");
 	raise_files(C->max_connections);
-	if (privileges_lookup(&P, C, e) == -1 || privileges_drop(&P, e) == -1)
+	if (privileges_lookup(&P, C, e) == -1 || privileges_drop(&P, e) == -1 ||
+	    (W.dial_fd == -1 && (W.dial_fd = dialer_start(inv, e)) == -1))
 		goto out;
+	log_through(W.dial_fd);
 	ret = serve(&W, C, L.fd, e);
 out:
+	if (W.dial_fd != -1)
+		(void)close(W.dial_fd);
 	config_free(C);
 	listen_close(&L);
 	return ret;

@@ -11,6 +11,9 @@
 
 #define DIGEST_LEN 32
 
+/* Have OpenSSL read its configuration and load its providers now, while files may be opened. */
+int digest_init(struct err *) __attribute__((warn_unused_result));
+
 /* CRC-32 (ISO-HDLC: the one of zlib, PNG, Ethernet) of ${n} bytes. */
 uint32_t digest_crc32(const void *, size_t);
 

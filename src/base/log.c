@@ -19,7 +19,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -31,6 +33,10 @@
 #define PACE_US 1000000 /* of log_pace */
 #define LINE_BYTES 4096
 #define CUT_MARK " truncated=yes"
+#define RELAY_MARK 'l'
+#define RELAY_HEAD 2
+
+_Static_assert(LOG_RELAY_MAX == RELAY_HEAD + LINE_BYTES, "any line fits, with its head");
 
 static const struct {
 	const char *name;
@@ -46,7 +52,8 @@ static struct {
 	enum log_target target;
 	enum log_level level;
 	const char *role;
-} state = {LOG_TO_STDERR, LOG_LVL_INFO, NULL};
+	int through; /* who writes to syslog for us, or -1 */
+} state = {LOG_TO_STDERR, LOG_LVL_INFO, NULL, -1};
 
 static int
 is_plain(unsigned char c)
@@ -135,9 +142,56 @@ log_open(enum log_target target, enum log_level level, const char *role)
 	state.target = target;
 	state.level = level;
 	state.role = role;
-	/* At once, while /dev/log is still within reach of a process about to drop its rights. */
+	state.through = -1;
+	/* Now, while files and sockets are still within reach of a process about to drop its rights:
+	 * each time of day asks for the zone. */
+	tzset();
 	if (target == LOG_TO_SYSLOG)
 		openlog(NULL, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+}
+
+void
+log_through(int fd)
+{
+	if (state.target != LOG_TO_SYSLOG)
+		return;
+	closelog();
+	state.through = fd;
+}
+
+/* The mark, the level's digit, the line.  It is dropped rather than waited for. */
+static void
+send_line(enum log_level level, const struct wbuf *w)
+{
+	char mem[LOG_RELAY_MAX] = {RELAY_MARK, (char)('0' + level)};
+
+	memcpy(mem + RELAY_HEAD, w->p, w->len);
+	/* Nobody is left to be told when that fails. */
+	(void)!send(state.through, mem, RELAY_HEAD + w->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static int
+is_printable(char c)
+{
+	return c >= 0x20 && c < 0x7f;
+}
+
+void
+log_relayed(const char *bytes, size_t n, int pid)
+{
+	char line[LINE_BYTES];
+	size_t i, len = n - RELAY_HEAD;
+	int level;
+
+	if (state.target != LOG_TO_SYSLOG || n <= RELAY_HEAD || len > sizeof(line) ||
+	    bytes[0] != RELAY_MARK)
+		return;
+	level = bytes[1] - '0';
+	if (level < LOG_LVL_ERROR || level > LOG_LVL_DEBUG)
+		return;
+	for (i = 0; i < len; i++)
+		line[i] = (char)(is_printable(bytes[RELAY_HEAD + i]) ? bytes[RELAY_HEAD + i] : '?');
+	syslog(levels[level].priority, "pid=%d %.*s", pid, (int)len, line);
 }
 
 void
@@ -190,7 +244,9 @@ log_event(enum log_level level, const char *event, ...)
 	put_event(&w, state.role, event, ap);
 	va_end(ap);
 	w.cap++;
-	if (state.target == LOG_TO_SYSLOG)
+	if (state.through != -1)
+		send_line(level, &w);
+	else if (state.target == LOG_TO_SYSLOG)
 		syslog(levels[level].priority, "%.*s", (int)w.len, line);
 	else
 		write_line(&w);

@@ -9,6 +9,7 @@
  * handed to this module.  Process-wide by nature (like stderr itself).
  */
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_LVL_ERROR, LOG_LVL_WARNING, LOG_LVL_INFO, LOG_LVL_DEBUG };
@@ -18,6 +19,16 @@ enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG };
 /* log_open(target, level, role): ${role} ("worker", ...) stands in every line. */
 void log_open(enum log_target, enum log_level, const char *);
 void log_set_level(enum log_level);
+
+/*
+ * A process that may not open sockets logs to syslog through one that may: log_through(fd), after
+ * log_open, sends lines as datagrams of at most LOG_RELAY_MAX bytes to ${fd} (never waiting; with
+ * LOG_TO_STDERR nothing changes), and the other end hands each to log_relayed with the process that
+ * it came from.  What is no such line is dropped, what is not printable is replaced.
+ */
+#define LOG_RELAY_MAX 4098
+void log_through(int);
+void log_relayed(const char *, size_t, int);
 
 /* "error", "warning", "info", "debug" -> level; -1 for anything else. */
 int log_level_parse(const char *);

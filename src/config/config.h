@@ -58,6 +58,7 @@ struct config {
 	unsigned max_connections;     /* open FastCGI connections of one worker */
 	int log;		      /* 0 stderr, 1 syslog */
 	enum log_level log_level;
+	int sandbox;
 };
 
 /* Where the configuration is when neither -c nor the environment's APIKEYD_CONF names it. */

@@ -206,6 +206,7 @@ static const struct setting table[] = {
 	.max = 1024,
 	.ok = ok_path,
 	.expects = EXPECTS_PATH,
+	.restart = 1, /* the keeper can read its directory, and no other any more */
 	.doc = "The file of the peppers, the secrets that stored digests are made with: mode 0400, "
 	       "owned by root or "
 	       "the service user. `apikey pepper add` makes it. The systemd credential `peppers` "
@@ -437,6 +438,15 @@ static const struct setting table[] = {
 	.words = level_words,
 	.doc =
 	    "The least important events that are logged: `error`, `warning`, `info` or `debug`."},
+    {.name = "sandbox",
+	.kind = SETTING_BOOL,
+	.offset = FIELD(sandbox),
+	.def = "true",
+	.restart = 1,
+	.doc = "Each process gives up, before it reads anything of others, the system calls and "
+	       "files that its work does not need; one that then tries what it never should is "
+	       "killed, started again and reported. What the kernel cannot do is left out, and the "
+	       "log says so. `false` is for finding out whether a fault comes from this."},
 };
 
 /* Enumerations are stored through int pointers. */

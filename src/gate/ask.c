@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "gate/ask.h"
@@ -29,9 +28,9 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/secret.h"
+#include "wire/dial.h"
 
 #define RECONNECT_US 5000
-#define START_US CLOCK_SECOND
 #define BLOCKED_MS 1 /* the keeper's queue is full: its next answers wake us, or this */
 #define RECEIVE_ROUNDS 8
 #define INDEX_BITS 12
@@ -54,11 +53,11 @@ TAILQ_HEAD(slot_list, slot);
 struct ask {
 	struct ask_options options;
 	struct fcgi_server *server;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	int fd; /* -1: not connected */
+	int fd;	   /* -1: not connected */
+	int asked; /* the dialer has to answer */
 	int blocked;
 	int reported; /* that the keeper is away */
-	int64_t connect_after_us, start_after_us;
+	int64_t connect_after_us;
 	uint64_t client, counter;
 	size_t nslots; /* made so far */
 	struct slot *slots[ASK_PENDING_MAX];
@@ -104,7 +103,7 @@ slot_done(struct ask *A, struct slot *s, const struct wire_answer *answer)
 
 	slot_end(A, s);
 	if (tag != NULL)
-		A->options.done(A->options.done_cookie, tag, answer);
+		A->options.done(A->options.cookie, tag, answer);
 }
 
 static struct slot *
@@ -161,52 +160,54 @@ disconnect(struct ask *A, int64_t pause_us)
 	}
 }
 
-/*
- * Not wire_connect: that one may wait in connect() for a keeper whose backlog is full.  Starts a
- * keeper when nobody listens.
- */
-static int
-dial(struct ask *A, int64_t now_us)
+/* What the dialer has got: a worker itself may not connect to anybody. */
+static void
+take_connection(struct ask *A, int fd)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct err e;
-	int fd, why;
 
-	memcpy(addr.sun_path, A->path, sizeof(addr.sun_path));
-	if ((fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) == -1)
-		return -1;
-	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == -1) {
-		why = errno;
+	if (A->fd != -1 || fcgi_server_watch(A->server, fd, on_readable, A, &e) == -1) {
+		if (A->fd == -1)
+			log_event(LOG_LVL_ERROR, "keeper_watch", "error", e.msg, NULL);
 		close(fd);
-		if ((why == ENOENT || why == ECONNREFUSED) && A->options.start_keeper != NULL &&
-		    now_us >= A->start_after_us) {
-			A->start_after_us = now_us + START_US;
-			A->options.start_keeper(A->options.start_cookie);
-		}
-		return -1;
-	}
-	if (fcgi_server_watch(A->server, fd, on_readable, A, &e) == -1) {
-		log_event(LOG_LVL_ERROR, "keeper_watch", "error", e.msg, NULL);
-		close(fd);
-		return -1;
+		return;
 	}
 	A->fd = fd;
-	return 0;
+	if (A->reported)
+		log_event(LOG_LVL_INFO, "keeper_back", NULL);
+	A->reported = 0;
 }
 
 static void
-reconnect(struct ask *A, int64_t now_us)
+on_dialer(void *cookie, uint32_t events)
 {
-	if (dial(A, now_us) == 0) {
-		if (A->reported)
-			log_event(LOG_LVL_INFO, "keeper_back", "path", A->path, NULL);
-		A->reported = 0;
+	struct ask *A = cookie;
+	enum dial found;
+	int fd;
+
+	(void)events;
+	if ((found = dial_take(A->options.dial_fd, &fd)) == DIAL_NOTHING)
 		return;
+	A->asked = 0;
+	A->connect_after_us = clock_mono_us() + RECONNECT_US;
+	if (found == DIAL_CONNECTED) {
+		take_connection(A, fd);
+	} else if (found == DIAL_GONE) {
+		fcgi_server_unwatch(A->server, A->options.dial_fd);
+		A->asked = 1; /* for ever */
+		A->options.lost(A->options.cookie);
+	} else if (!A->reported) {
+		log_event(LOG_LVL_WARNING, "keeper_away", NULL);
+		A->reported = 1;
 	}
-	A->connect_after_us = now_us + RECONNECT_US;
-	if (!A->reported)
-		log_event(LOG_LVL_WARNING, "keeper_away", "path", A->path, NULL);
-	A->reported = 1;
+}
+
+static void
+reconnect(struct ask *A)
+{
+	/* Of one that is gone on_dialer hears. */
+	A->asked = dial_ask(A->options.dial_fd) == 1;
+	A->connect_after_us = clock_mono_us() + RECONNECT_US;
 }
 
 struct ask *
@@ -224,12 +225,12 @@ ask_new(const struct ask_options *options, struct fcgi_server *server, struct er
 	TAILQ_INIT(&A->free);
 	TAILQ_INIT(&A->pending);
 	TAILQ_INIT(&A->queue);
-	if (wire_socket_path(options->run_dir, A->path, sizeof(A->path), e) == -1 ||
-	    random_bytes(&A->client, sizeof(A->client), e) == -1) {
+	if (random_bytes(&A->client, sizeof(A->client), e) == -1 ||
+	    fcgi_server_watch(server, options->dial_fd, on_dialer, A, e) == -1) {
 		free(A);
 		return NULL;
 	}
-	reconnect(A, clock_mono_us());
+	reconnect(A);
 	return A;
 }
 
@@ -247,6 +248,7 @@ ask_free(struct ask **ask)
 		slot_end(A, s);
 	for (i = 0; i < A->nslots; i++)
 		free(A->slots[i]);
+	fcgi_server_unwatch(A->server, A->options.dial_fd);
 	if (A->fd != -1) {
 		fcgi_server_unwatch(A->server, A->fd);
 		close(A->fd);
@@ -469,11 +471,11 @@ ask_round(struct ask *A)
 		slot_done(A, s, NULL);
 	if (TAILQ_EMPTY(&A->pending))
 		return -1;
-	if (A->fd == -1 && now_us >= A->connect_after_us)
-		reconnect(A, now_us);
+	if (A->fd == -1 && !A->asked && now_us >= A->connect_after_us)
+		reconnect(A);
 	if (A->fd != -1)
 		send_queue(A);
-	if (A->fd == -1)
+	if (A->fd == -1 && !A->asked)
 		sooner(&wait_us, A->connect_after_us - now_us);
 	else if (A->blocked)
 		sooner(&wait_us, BLOCKED_MS * 1000);

@@ -5,7 +5,8 @@
 /*
  * The worker's side of the conversation with the keeper: checks are gathered during a round of
  * events, sent together, and remembered until they are answered or their time is over.  A keeper
- * that goes away is connected to again, and told again what it has not answered.
+ * that goes away is connected to again, through the dialer, and told again what it has not
+ * answered.
  */
 
 #include <stdint.h>
@@ -19,17 +20,17 @@
 struct ask;
 
 struct ask_options {
-	const char *run_dir;
+	int dial_fd;	    /* the worker's end of wire/dial.h; stays the caller's */
 	int64_t timeout_us; /* from ask_check to the answer */
 	/* ${answer}: NULL when there is none in time.  Its spans live until the call returns. Never
 	 * called by ask_check. */
 	void (*done)(void *cookie, void *tag, const struct wire_answer *answer);
-	/* When nobody listens, at most once a second.  May be NULL. */
-	void (*start_keeper)(void *cookie);
-	void *done_cookie, *start_cookie;
+	/* The dialer is gone, once: the keeper will not be reached again. */
+	void (*lost)(void *cookie);
+	void *cookie; /* of both */
 };
 
-/* Connects when somebody listens, else later.  ${server} must outlive it. */
+/* Asks for a connection at once.  ${server} must outlive it. */
 struct ask *ask_new(const struct ask_options *, struct fcgi_server *, struct err *);
 /* Pending checks are forgotten, not done. */
 void ask_free(struct ask **);

@@ -49,8 +49,6 @@ struct gate {
 	struct fcgi_server *server;
 	struct ask *ask;
 	struct attempts *attempts;
-	gate_start_keeper_fn *start_keeper;
-	void *start_cookie;
 	int64_t log_after_us[POLICY_PARAMS]; /* of mistakes in the web server's configuration */
 	SLIST_HEAD(, visit) visits;	     /* free ones */
 	struct reply reply;
@@ -329,25 +327,24 @@ on_round(void *cookie)
 }
 
 static void
-on_no_keeper(void *cookie)
+on_lost(void *cookie)
 {
 	struct gate *G = cookie;
 
-	if (G->start_keeper != NULL)
-		G->start_keeper(G->start_cookie);
+	log_event(LOG_LVL_ERROR, "dialer_gone", NULL);
+	fcgi_server_stop(G->server);
 }
 
 struct gate *
-gate_new(const struct config *config, int listen_fd, gate_start_keeper_fn *start_keeper,
-    void *cookie, struct err *e)
+gate_new(const struct config *config, int listen_fd, int dial_fd, struct err *e)
 {
 	struct fcgi_options options = {.listen_fd = listen_fd,
 	    .max_connections = config->max_connections,
 	    .mode_param = "APIKEYD_MODE"};
-	struct ask_options ask = {.run_dir = config->run_dir,
+	struct ask_options ask = {.dial_fd = dial_fd,
 	    .timeout_us = config->keeper_timeout_us,
 	    .done = answered,
-	    .start_keeper = on_no_keeper};
+	    .lost = on_lost};
 	struct gate *G;
 
 	if ((G = calloc(1, sizeof(*G))) == NULL) {
@@ -355,10 +352,8 @@ gate_new(const struct config *config, int listen_fd, gate_start_keeper_fn *start
 		return NULL;
 	}
 	G->config = config;
-	G->start_keeper = start_keeper;
-	G->start_cookie = cookie;
 	SLIST_INIT(&G->visits);
-	ask.done_cookie = ask.start_cookie = G;
+	ask.cookie = G;
 	if (facts_rules_init(&G->rules, config, e) == -1 || fcgi_server_init(e) == -1 ||
 	    (G->attempts = attempts_new(config, e)) == NULL)
 		goto fail;

@@ -14,12 +14,11 @@
 
 struct gate;
 
-/* What to do when no keeper listens (worker spawned by a web server: start one).  NULL: wait for
- * it. */
-typedef void gate_start_keeper_fn(void *cookie);
-
-struct gate *gate_new(
-    const struct config *, int listen_fd, gate_start_keeper_fn *, void *, struct err *);
+/*
+ * ${dial_fd}: the worker's end of wire/dial.h; stays the caller's.  Without a dialer at its other
+ * end the gate stops.
+ */
+struct gate *gate_new(const struct config *, int listen_fd, int dial_fd, struct err *);
 void gate_free(struct gate **);
 /* Serves until gate_stop (async-signal-safe is not required: call it from the signalfd watcher). */
 int gate_run(struct gate *, struct err *) __attribute__((warn_unused_result));

@@ -12,10 +12,15 @@
  *
  * It does not fork, drop privileges or read anything from the network.
  *
- * Invariants: the socket is bound only while the store's lock is held; a peer that is neither root
- * nor of our own user can only ask for checks; answers on a connection keep the order of its
- * questions; buffers that held credentials or requests are wiped when they have been dealt with; a
- * store that serves no longer ends the process, so that a new one recovers it.
+ * Two sockets: keeper.sock, where root and our own user may administer, and check.sock, where
+ * nobody may.  Workers run as our own user and are not trusted with it: they are only ever
+ * connected to the second (wire/dial.h).
+ *
+ * Invariants: the sockets are bound only while the store's lock is held; a peer that is neither
+ * root nor of our own user, or came through check.sock, can only ask for checks; answers on a
+ * connection keep the order of its questions; buffers that held credentials or requests are wiped
+ * when they have been dealt with; a store that serves no longer ends the process, so that a new one
+ * recovers it.
  */
 
 #include <errno.h>
@@ -57,13 +62,18 @@ _Static_assert(KEEPER_EXIT_DISK == STORE_EXIT_FSYNC, "one exit status");
 
 #define ACCEPTS_MAX 64
 #define PEERS_MAX 1024
-#define EVENTS_MAX (PEERS_MAX + 4) /* all at once: a turn sees everybody who waits */
-#define STRANGERS_MAX 512 /* of them neither root nor ours: they cannot use up all connections */
+#define EVENTS_MAX (PEERS_MAX + 5) /* all at once: a turn sees everybody who waits */
+/* Neither strangers nor workers, the most there can be during a reload, use up all of them: the
+ * tool gets through. */
+#define STRANGERS_MAX 448
+#define WORKERS_MAX 512
 #define REQUESTS_MAX 1 /* JSON requests run in one turn: checks wait for it, half a millisecond */
 #define STUCK_US (2 * CLOCK_SECOND)
 #define BUSY_US (3 * CLOCK_SECOND) /* how long a store that somebody else owns is waited for */
 #define BUSY_POLL_MS 20
 #define SOCKET_PATH_MAX 256
+
+enum { DOOR_ADMIN, DOOR_CHECKS, DOORS };
 
 struct keeper {
 	struct config **config;
@@ -77,13 +87,17 @@ struct keeper {
 	struct housekeeper *housekeeper;
 	struct round *round;
 
-	int epoll_fd, listen_fd, event_fd, signal_fd, timer_fd;
-	char path[SOCKET_PATH_MAX];
+	int epoll_fd, event_fd, signal_fd, timer_fd;
+	struct door {
+		int fd; /* it listens, or -1 */
+		int checks_only;
+		char path[SOCKET_PATH_MAX];
+	} doors[DOORS];
 	sigset_t old_mask;
 	int masked, stop, deaf; /* deaf: out of descriptors, not accepting until the next tick */
 
 	struct peer *peers;
-	size_t npeers, nstrangers;
+	size_t npeers, nstrangers, nworkers;
 	struct peer *waiting, **waiting_end; /* whose JSON request is to be run */
 	int64_t last_peer_us;		     /* CLOCK_MONOTONIC */
 	int left_out[2]; /* of ours, of strangers: whom the last round had no room for first */
@@ -132,20 +146,38 @@ update_interest(struct keeper *k, struct peer *p)
 	p->events = events;
 }
 
+/* Of how many of its like ${p} would be one too many; NULL: nobody counts these. */
+static size_t *
+count_of(struct keeper *k, const struct peer *p)
+{
+	if (!p->ours)
+		return &k->nstrangers;
+	return p->checks_only ? &k->nworkers : NULL;
+}
+
+static int
+has_room(struct keeper *k, const struct peer *p)
+{
+	const size_t *n = count_of(k, p);
+
+	if (k->npeers >= PEERS_MAX)
+		return 0;
+	return n == NULL || *n < (p->ours ? WORKERS_MAX : STRANGERS_MAX);
+}
+
 /* Takes the descriptor. */
 static void
-add_peer(struct keeper *k, int fd)
+add_peer(struct keeper *k, int fd, int checks_only)
 {
 	struct err e = {0};
-	struct peer *p = peer_new(fd, &e);
-	int stranger;
+	struct peer *p = peer_new(fd, checks_only, &e);
+	size_t *n;
 
 	if (p == NULL) {
 		log_event(LOG_LVL_ERROR, "accept_failed", "error", e.msg, NULL);
 		return;
 	}
-	stranger = !p->who.may_admin;
-	if (k->npeers >= PEERS_MAX || (stranger && k->nstrangers >= STRANGERS_MAX)) {
+	if (!has_room(k, p)) {
 		peer_refused(p, "too many connections", &k->refusals);
 		peer_free(p);
 		return;
@@ -161,12 +193,15 @@ add_peer(struct keeper *k, int fd)
 		p->next->prev = p;
 	k->peers = p;
 	k->npeers++;
-	k->nstrangers += (size_t)stranger;
+	if ((n = count_of(k, p)) != NULL)
+		++*n;
 }
 
 static void
 remove_peer(struct keeper *k, struct peer *p)
 {
+	size_t *n = count_of(k, p);
+
 	if (p->prev != NULL)
 		p->prev->next = p->next;
 	else
@@ -174,7 +209,8 @@ remove_peer(struct keeper *k, struct peer *p)
 	if (p->next != NULL)
 		p->next->prev = p->prev;
 	k->npeers--;
-	k->nstrangers -= (size_t)!p->who.may_admin;
+	if (n != NULL)
+		--*n;
 	k->last_peer_us = clock_mono_us();
 	peer_free(p);
 }
@@ -184,18 +220,20 @@ set_deaf(struct keeper *k, int deaf)
 {
 	if (k->deaf == deaf)
 		return;
-	if (watch(k, EPOLL_CTL_MOD, k->listen_fd, deaf ? 0 : EPOLLIN, &k->listen_fd) == 0)
-		k->deaf = deaf;
+	for (struct door *d = k->doors; d < k->doors + DOORS; d++) {
+		if (watch(k, EPOLL_CTL_MOD, d->fd, deaf ? 0 : EPOLLIN, d) == 0)
+			k->deaf = deaf;
+	}
 }
 
 static void
-on_listen(struct keeper *k)
+on_listen(struct keeper *k, const struct door *d)
 {
 	for (int i = 0; i < ACCEPTS_MAX; i++) {
-		int fd = accept4(k->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(d->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
-			add_peer(k, fd);
+			add_peer(k, fd, d->checks_only);
 			continue;
 		}
 		if (errno == EINTR || errno == ECONNABORTED)
@@ -372,8 +410,8 @@ dispatch(struct keeper *k, const struct epoll_event *ev)
 {
 	const void *who = ev->data.ptr;
 
-	if (who == &k->listen_fd)
-		on_listen(k);
+	if (who == &k->doors[DOOR_ADMIN] || who == &k->doors[DOOR_CHECKS])
+		on_listen(k, who);
 	else if (who == &k->event_fd)
 		on_flushed(k);
 	else if (who == &k->signal_fd)
@@ -400,7 +438,7 @@ dispatch_peers(struct keeper *k, int n, int strangers)
 		int at = (from + i) % n;
 		struct peer *p = k->events[at].data.ptr;
 
-		if (p == NULL || p->who.may_admin == strangers)
+		if (p == NULL || p->ours == strangers)
 			continue;
 		if (!full && round_full(k->round, p)) {
 			full = 1;
@@ -485,14 +523,24 @@ turn(struct keeper *k, struct err *e)
 	return store_alive(k->store, e);
 }
 
+static void
+close_doors(struct keeper *k)
+{
+	for (struct door *d = k->doors; d < k->doors + DOORS; d++) {
+		if (d->fd < 0)
+			continue;
+		close(d->fd);
+		d->fd = -1;
+		unlink(d->path);
+	}
+}
+
 /* What was asked before the end is answered, what was changed is on disk before it is acknowledged.
  */
 static int
 finish(struct keeper *k, struct err *e)
 {
-	close(k->listen_fd);
-	k->listen_fd = -1;
-	unlink(k->path);
+	close_doors(k);
 	while (k->waiting != NULL)
 		run_requests(k);
 	(void)reports_tick(&k->reports, k->store, 1);
@@ -569,23 +617,29 @@ open_descriptors(struct keeper *k, struct err *e)
 	if (watch(k, EPOLL_CTL_ADD, k->event_fd, EPOLLIN, &k->event_fd) != 0 ||
 	    watch(k, EPOLL_CTL_ADD, k->signal_fd, EPOLLIN, &k->signal_fd) != 0 ||
 	    watch(k, EPOLL_CTL_ADD, k->timer_fd, EPOLLIN, &k->timer_fd) != 0 ||
-	    watch(k, EPOLL_CTL_ADD, k->listen_fd, EPOLLIN, &k->listen_fd) != 0)
+	    watch(k, EPOLL_CTL_ADD, k->doors[DOOR_ADMIN].fd, EPOLLIN, &k->doors[DOOR_ADMIN]) != 0 ||
+	    watch(k, EPOLL_CTL_ADD, k->doors[DOOR_CHECKS].fd, EPOLLIN, &k->doors[DOOR_CHECKS]) != 0)
 		return err_sys(e, "epoll_ctl");
 	return 0;
 }
 
 static int
-open_socket(struct keeper *k, struct err *e)
+open_doors(struct keeper *k, struct err *e)
 {
 	const char *run_dir = (*k->config)->run_dir;
+	struct door *admin = &k->doors[DOOR_ADMIN], *checks = &k->doors[DOOR_CHECKS];
 
-	if (wire_socket_path(run_dir, k->path, sizeof(k->path), e) != 0)
+	if (wire_socket_path(run_dir, admin->path, sizeof(admin->path), e) != 0 ||
+	    wire_check_path(run_dir, checks->path, sizeof(checks->path), e) != 0)
 		return -1;
 	/* Started on demand nobody may have made it; what else is wrong with it shows at the bind.
 	 */
 	if (mkdir(run_dir, 0755) != 0 && errno != EEXIST)
 		return err_sys(e, "cannot make the run directory %s", run_dir);
-	return (k->listen_fd = wire_listen(k->path, e)) < 0 ? -1 : 0;
+	checks->checks_only = 1;
+	if ((checks->fd = wire_listen(checks->path, e)) < 0)
+		return -1;
+	return (admin->fd = wire_listen(admin->path, e)) < 0 ? -1 : 0;
 }
 
 static int
@@ -595,7 +649,7 @@ start(struct keeper *k, struct err *e)
 
 	/* First of all the store: its lock is what makes us the only one who may take the socket.
 	 */
-	if (open_store(k, e) != 0 || open_signals(k, e) != 0 || open_socket(k, e) != 0 ||
+	if (open_store(k, e) != 0 || open_signals(k, e) != 0 || open_doors(k, e) != 0 ||
 	    open_descriptors(k, e) != 0)
 		return -1;
 	with = (struct round_with){.store = k->store,
@@ -620,14 +674,13 @@ start(struct keeper *k, struct err *e)
 static void
 release(struct keeper *k)
 {
-	int fds[] = {k->listen_fd, k->epoll_fd, k->event_fd, k->timer_fd};
+	int fds[] = {k->epoll_fd, k->event_fd, k->timer_fd};
 	struct signalfd_siginfo si;
 
 	housekeeper_stop(&k->housekeeper);
 	while (k->peers != NULL)
 		remove_peer(k, k->peers);
-	if (k->listen_fd >= 0)
-		unlink(k->path);
+	close_doors(k);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -656,14 +709,15 @@ keeper_run(struct config **config, const struct keeper_options *options, struct 
 		return err_set(e, ERR_SYSTEM, "out of memory");
 	k->config = config;
 	k->options = options;
-	k->listen_fd = k->epoll_fd = k->event_fd = k->signal_fd = k->timer_fd = -1;
+	k->doors[DOOR_ADMIN].fd = k->doors[DOOR_CHECKS].fd = -1;
+	k->epoll_fd = k->event_fd = k->signal_fd = k->timer_fd = -1;
 	k->waiting_end = &k->waiting;
 	if (start(k, e) != 0)
 		goto out;
 	if (options->status_fd >= 0)
 		(void)fcntl(
 		    options->status_fd, F_SETFL, fcntl(options->status_fd, F_GETFL) | O_NONBLOCK);
-	log_event(LOG_LVL_INFO, "keeper_started", "socket", k->path, "pepper",
+	log_event(LOG_LVL_INFO, "keeper_started", "socket", k->doors[DOOR_ADMIN].path, "pepper",
 	    LOG_NUM(peppers_version(k->peppers, 0)), NULL);
 	tell(k, 'R');
 	rc = 0;

@@ -11,9 +11,9 @@
  * hash of what it was.
  */
 
-#include <pwd.h>
 #include <stdlib.h>
 
+#include "keeper/actors.h"
 #include "keeper/ops_call.h"
 
 #include "base/digest.h"
@@ -23,23 +23,10 @@
 
 /* ---- who ---- */
 
-/* The name of a user, or the number. */
-static void
-actor_name(uid_t uid, char *out, size_t cap)
-{
-	struct passwd pw, *found = NULL;
-	char mem[4096];
-
-	if (getpwuid_r(uid, &pw, mem, sizeof(mem), &found) == 0 && found != NULL &&
-	    span_copy(out, cap, span_of(pw.pw_name)) == 0)
-		return;
-	log_num(out, (int64_t)uid);
-}
-
 void
 ops_who(const struct ops_call *c, char *out, size_t cap)
 {
-	actor_name(c->peer->uid, out, cap);
+	actors_name(c->peer->uid, out, cap);
 }
 
 /* Append an entry by this peer (${op}, ${subject}, ${error} and ${detail} are set). */
@@ -48,7 +35,7 @@ append(struct ops *ops, const struct ops_peer *peer, struct store_audit *au, str
 {
 	char actor[STORE_AUDIT_WORD_MAX + 1] = {0};
 
-	actor_name(peer->uid, actor, sizeof(actor));
+	actors_name(peer->uid, actor, sizeof(actor));
 	au->uid = (uint32_t)peer->uid;
 	au->pid = (uint32_t)peer->pid;
 	au->via = peer->via;

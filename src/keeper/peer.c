@@ -33,7 +33,7 @@ struct peer_message {
 };
 
 struct peer *
-peer_new(int fd, struct err *e)
+peer_new(int fd, int checks_only, struct err *e)
 {
 	struct peer *p = calloc(1, sizeof(*p));
 	struct ucred cred;
@@ -51,8 +51,11 @@ peer_new(int fd, struct err *e)
 	/* More answers fit before a busy worker has to read; without it things work, too. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	p->fd = fd;
+	p->ours = cred.uid == 0 || cred.uid == geteuid();
+	p->checks_only = checks_only;
+	p->kind = checks_only ? PEER_CHECKS : PEER_NEW;
 	p->who = (struct ops_peer){
-	    .uid = cred.uid, .pid = cred.pid, .may_admin = cred.uid == 0 || cred.uid == geteuid()};
+	    .uid = cred.uid, .pid = cred.pid, .may_admin = p->ours && !checks_only};
 	p->out_end = &p->out;
 	return p;
 fail:

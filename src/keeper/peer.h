@@ -27,7 +27,9 @@ struct peer_message;
 struct peer {
 	int fd;
 	enum peer_kind kind;
-	struct ops_peer who;
+	struct ops_peer who;	  /* may_admin: of our own on the socket where that can be asked */
+	int ours;		  /* root or the service user: served before strangers */
+	int checks_only;	  /* came through the socket for checks */
 	int closing;		  /* to be freed at the end of the round */
 	struct peer *next, *prev; /* of all; the loop's */
 
@@ -44,8 +46,9 @@ struct peer {
 /* Log that a peer is refused; its own fault, so no more than a line a second tells of it. */
 void peer_refused(const struct peer *, const char *why, struct log_pace *);
 
-/* Takes ${fd}, also when it fails: then it is closed.  Who it is comes from SO_PEERCRED. */
-struct peer *peer_new(int fd, struct err *);
+/* Takes ${fd}, also when it fails: then it is closed.  Who it is comes from SO_PEERCRED, what it
+ * may ask for also from the socket that it came through. */
+struct peer *peer_new(int fd, int checks_only, struct err *);
 /* Closes; wipes what is left. */
 void peer_free(struct peer *);
 

@@ -42,7 +42,7 @@ struct item {
 
 struct round {
 	struct round_with with;
-	size_t n, nstrangers; /* checks; and those of peers who may not administer */
+	size_t n, nstrangers; /* checks; and those of strangers */
 	struct item items[ROUND_CHECKS_MAX];
 	size_t received; /* bytes of datagrams */
 	size_t arena_used;
@@ -129,7 +129,7 @@ add_check(struct round *r, struct peer *p, struct span message)
 	it->answer = NULL;
 	it->answer_len = 0;
 	r->n++;
-	r->nstrangers += (size_t)!p->who.may_admin;
+	r->nstrangers += (size_t)!p->ours;
 }
 
 /* The checks of a datagram: all of it is in the round's memory. */
@@ -150,7 +150,7 @@ room_for(const struct round *r, const struct peer *p)
 {
 	size_t room = ROUND_CHECKS_MAX - r->n;
 
-	if (!p->who.may_admin && room > ROUND_STRANGERS_MAX - r->nstrangers)
+	if (!p->ours && room > ROUND_STRANGERS_MAX - r->nstrangers)
 		room = ROUND_STRANGERS_MAX - r->nstrangers;
 	return room < ROUND_PEER_MAX ? room : ROUND_PEER_MAX;
 }
@@ -181,10 +181,12 @@ receive_checks(struct round *r, struct peer *p)
 	r->received += datagram.len;
 	if ((size_t)n > WIRE_BATCH_BYTES)
 		refuse(r, p, "a datagram larger than checks may be");
-	else if (wire_type_of(datagram) == WIRE_ADMIN)
-		keep_request(r, p, at, datagram.len);
-	else
+	else if (wire_type_of(datagram) != WIRE_ADMIN)
 		add_checks(r, p, datagram);
+	else if (p->checks_only)
+		refuse(r, p, "an operation asked for on the socket for checks");
+	else
+		keep_request(r, p, at, datagram.len);
 	return !p->closing && p->request == NULL;
 }
 
@@ -294,7 +296,7 @@ decide_item(struct round *r, struct item *it, const struct decide_times *t, stru
 	if (it->report.attempts == 0)
 		return decide_check(with->decide, &it->check, t, a, wrote, e);
 	*a = (struct wire_answer){.seq = it->report.seq, .verdict = VERDICT_CLIENT_BLOCKED};
-	if (!it->peer->who.may_admin)
+	if (!it->peer->ours)
 		return 0;
 	return reports_take(
 	    with->reports, with->store, &it->report, t->wall_us, clock_mono_us(), wrote, e);

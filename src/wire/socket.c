@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The keeper's socket: where it is, how it is bound, connected to and asked one JSON question.
+ * The keeper's sockets: where they are, how they are bound, connected to and asked one JSON
+ * question.
  *
- * The keeper listens; workers and the tool connect.  Checks are not sent here: the workers do that
- * in batches of their own.
+ * The keeper listens; the tool connects, and dial.c does for workers.  Checks are not sent here:
+ * the workers do that in batches of their own.
  *
  * Invariants: a socket that somebody listens on is never replaced, and nothing that is not a socket
  * is ever removed; no descriptor survives exec; who may ask for what is decided by SO_PEERCRED in
@@ -29,11 +30,11 @@
 #define BACKLOG 128
 #define CONNECT_SECONDS 5
 
-int
-wire_socket_path(const char *run_dir, char *out, size_t cap, struct err *e)
+static int
+path_of(const char *run_dir, const char *name, char *out, size_t cap, struct err *e)
 {
 	struct sockaddr_un un;
-	int n = snprintf(out, cap, "%s/keeper.sock", run_dir);
+	int n = snprintf(out, cap, "%s/%s", run_dir, name);
 
 	if (n < 0 || (size_t)n >= cap || (size_t)n >= sizeof(un.sun_path)) {
 		if (cap > 0)
@@ -43,6 +44,18 @@ wire_socket_path(const char *run_dir, char *out, size_t cap, struct err *e)
 		    run_dir);
 	}
 	return 0;
+}
+
+int
+wire_socket_path(const char *run_dir, char *out, size_t cap, struct err *e)
+{
+	return path_of(run_dir, "keeper.sock", out, cap, e);
+}
+
+int
+wire_check_path(const char *run_dir, char *out, size_t cap, struct err *e)
+{
+	return path_of(run_dir, "check.sock", out, cap, e);
 }
 
 static int

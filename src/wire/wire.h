@@ -120,8 +120,14 @@ struct span wire_body(struct span message);
 
 /* ---- sockets ---- */
 
-/* The keeper's socket in a run directory: "<run_dir>/keeper.sock". -1 when the path is too long. */
+/*
+ * The keeper's sockets in a run directory: "<run_dir>/keeper.sock", where who connects decides what
+ * may be asked, and "<run_dir>/check.sock", which takes checks alone, whoever connects.  -1 when the
+ * path is too long.
+ */
 int wire_socket_path(const char *run_dir, char *, size_t, struct err *)
+    __attribute__((warn_unused_result));
+int wire_check_path(const char *run_dir, char *, size_t, struct err *)
     __attribute__((warn_unused_result));
 
 /*

@@ -48,6 +48,7 @@ fake(struct child *c, int *fd, int64_t now_us)
 	memset(c, 0, sizeof(*c));
 	assert_int_equal(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
 	c->status_fd = fds[0];
+	c->dialer.control = c->dialer.given = -1;
 	c->state = CHILD_STARTING;
 	c->started_us = now_us;
 	*fd = fds[1];
@@ -106,7 +107,8 @@ test_deaths_are_counted_and_forgotten(void **state)
 	c.state = CHILD_READY;
 	c.ready_us = 5 * S;
 	child_reaped(&c, 6 * S, &e);
-	assert_int_equal(c.due_us, 6 * S + 50000); /* it had been ready: no longer pause than that */
+	assert_int_equal(
+	    c.due_us, 6 * S + 50000); /* it had been ready: no longer pause than that */
 	/* It served for ten seconds: forgiven. */
 	c.state = CHILD_READY;
 	c.ready_us = 7 * S;

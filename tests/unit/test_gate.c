@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -23,6 +24,7 @@
 #include "core/token.h"
 #include "gate/gate.h"
 #include "rawfcgi.h"
+#include "wire/dial.h"
 #include "wire/wire.h"
 
 #define MANY 700
@@ -41,6 +43,7 @@ static char text[65536];
 /* ---- the child ---- */
 
 static int child_command, child_started;
+static pid_t dialer_pid;
 
 static void
 on_command(void *cookie, uint32_t events)
@@ -50,14 +53,44 @@ on_command(void *cookie, uint32_t events)
 	(void)events;
 	if (read(child_command, &c, 1) != 1 || c == 's')
 		gate_stop(cookie);
+	else if (c == 'd' && kill(dialer_pid, SIGKILL) == -1)
+		abort();
 }
 
-static void
-start_keeper(void *cookie)
+/* In a process of its own, as in service; it tells when a keeper would have to be started. */
+static void __attribute__((noreturn)) dial_for(int control)
 {
-	(void)cookie;
-	if (write(child_started, "k", 1) != 1)
-		abort();
+	struct pollfd p = {.fd = control, .events = POLLIN};
+	struct dialer D;
+	struct err e;
+	enum dial did;
+
+	if (dialer_init(&D, control, F.dir, &e) == -1)
+		_exit(1);
+	while ((did = dialer_serve(&D, getppid())) != DIAL_GONE) {
+		if (did == DIAL_NOBODY && write(child_started, "k", 1) != 1)
+			_exit(1);
+		(void)poll(&p, 1, -1);
+	}
+	_exit(0);
+}
+
+static int
+start_dialer(void)
+{
+	struct err e;
+	int fds[2];
+
+	if (dial_pair(fds, &e) == -1 || (dialer_pid = fork()) == -1)
+		return -1;
+	if (dialer_pid == 0) {
+		close(fds[1]);
+		close(child_command);
+		close(F.listen_fd);
+		dial_for(fds[0]);
+	}
+	close(fds[0]);
+	return fds[1];
 }
 
 static int
@@ -65,13 +98,14 @@ child(const struct config *config)
 {
 	struct gate *gate;
 	struct err e;
-	int rc;
+	int rc, dial_fd = start_dialer();
 
-	gate = gate_new(config, F.listen_fd, start_keeper, NULL, &e);
+	gate = gate_new(config, F.listen_fd, dial_fd, &e);
 	if (gate == NULL || gate_watch(gate, child_command, on_command, gate, &e) == -1)
 		return 1;
 	rc = gate_run(gate, &e);
 	gate_free(&gate);
+	close(dial_fd);
 	return rc == 0 && gate == NULL ? 0 : 1;
 }
 
@@ -106,7 +140,7 @@ start(int64_t timeout_us, int with_keeper, int variant)
 	snprintf(F.path, sizeof(F.path), "%s/fcgi.sock", F.dir);
 	assert_true(strlen(F.path) < sizeof(un.sun_path));
 	memcpy(un.sun_path, F.path, strlen(F.path));
-	assert_int_equal(wire_socket_path(F.dir, F.keeper_path, sizeof(F.keeper_path), &e), 0);
+	assert_int_equal(wire_check_path(F.dir, F.keeper_path, sizeof(F.keeper_path), &e), 0);
 	F.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(F.listen_fd, (struct sockaddr *)&un, sizeof(un)), 0);
 	assert_int_equal(listen(F.listen_fd, MANY), 0);
@@ -851,24 +885,43 @@ test_blocked(void **state)
 	close(fd);
 }
 
+/* Its dialer is killed: what it has in hand is answered, and then it ends, for another to serve. */
+static void
+test_without_its_dialer(void **state)
+{
+	struct wire_check c;
+	int fd;
+
+	(void)state;
+	start(5000000, 1, 0);
+	keeper_accept();
+	fd = raw_connect(F.path);
+	SEND(fd, GOOD);
+	keeper_gets(&c);
+	assert_int_equal(write(F.command, "d", 1), 1);
+	keeper_admits(c.seq, "acme");
+	expect(fd, "200", "acme");
+	raw_eof(fd);
+	close(fd);
+}
+
 static void
 test_new_fails(void **state)
 {
-	char longest[200];
-	struct config config = {
-	    .run_dir = longest, .key_prefix = (char *)"ak", .app_header = (char *)"no header"};
+	struct config config = {.key_prefix = (char *)"ak", .app_header = (char *)"no header"};
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	struct err e;
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), pair[2];
 
 	(void)state;
 	assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(sa_family_t)), 0);
-	assert_null(gate_new(&config, fd, NULL, NULL, &e));
+	assert_int_equal(dial_pair(pair, &e), 0);
+	assert_null(gate_new(&config, fd, pair[1], &e));
 	config.app_header = (char *)"X-App-Id";
-	memset(longest, 'd', sizeof(longest));
-	longest[sizeof(longest) - 1] = '\0';
-	assert_null(gate_new(&config, fd, NULL, NULL, &e));
-	assert_null(gate_new(&config, -1, NULL, NULL, &e));
+	assert_null(gate_new(&config, -1, pair[1], &e));
+	assert_null(gate_new(&config, fd, -1, &e));
+	close(pair[0]);
+	close(pair[1]);
 	close(fd);
 }
 
@@ -895,6 +948,7 @@ main(void)
 	    TEST(test_too_large),
 	    TEST(test_stop),
 	    TEST(test_blocked),
+	    TEST(test_without_its_dialer),
 	    cmocka_unit_test(test_new_fails),
 	};
 

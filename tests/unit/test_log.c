@@ -27,6 +27,7 @@ static struct {
 } recorded;
 
 void openlog(const char *, int, int);
+void closelog(void);
 void syslog(int, const char *, ...);
 void __syslog_chk(int, int, const char *, ...);
 
@@ -37,6 +38,11 @@ openlog(const char *ident, int options, int facility)
 	recorded.ident = ident;
 	recorded.options = options;
 	recorded.facility = facility;
+}
+
+void
+closelog(void)
+{
 }
 
 static void
@@ -247,6 +253,75 @@ to_syslog(void **state)
 	assert_null(next_line());
 }
 
+/* What log_through sent, handed on as the process that may would. */
+static void
+relay(int fd, char mem[LOG_RELAY_MAX], size_t *n)
+{
+	ssize_t got = recv(fd, mem, LOG_RELAY_MAX, MSG_TRUNC);
+
+	assert_in_range(got, 3, LOG_RELAY_MAX);
+	*n = (size_t)got;
+	recorded.line[0] = '\0';
+	log_relayed(mem, *n, 77);
+}
+
+/* A worker has no socket to syslog: its lines go through another process, which trusts none. */
+static void
+through_another(void **state)
+{
+	char mem[LOG_RELAY_MAX + 1], wide[5000];
+	int pair[2], level;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	log_open(LOG_TO_SYSLOG, LOG_LVL_DEBUG, "worker");
+	log_through(pair[0]);
+	for (level = LOG_LVL_ERROR; level <= LOG_LVL_DEBUG; level++) {
+		recorded.line[0] = '\0';
+		log_event((enum log_level)level, "x", "a", "100%s\n", NULL);
+		assert_string_equal(recorded.line, ""); /* not by itself */
+		relay(pair[1], mem, &n);
+		assert_string_equal(recorded.line, "pid=77 role=worker event=x a=\"100%s\\n\"");
+	}
+	memset(wide, 'w', sizeof(wide) - 1);
+	wide[sizeof(wide) - 1] = '\0';
+	log_event(LOG_LVL_INFO, "x", "cut", wide, NULL);
+	relay(pair[1], mem, &n);
+	assert_string_equal(recorded.line, "pid=77 role=worker event=x truncated=yes");
+
+	/* The other end may be anybody's. */
+	recorded.line[0] = '\0';
+	log_relayed("l1", 2, 1);
+	log_relayed("l", 1, 1);
+	log_relayed("", 0, 1);
+	log_relayed("l9x", 3, 1);
+	log_relayed("l/x", 3, 1);
+	log_relayed("m1x", 3, 1);
+	memset(mem, 'x', sizeof(mem));
+	memcpy(mem, "l1", 2);
+	log_relayed(mem, sizeof(mem), 1);
+	assert_string_equal(recorded.line, "");
+	log_relayed("l1a\nb\0\x1b[\x80%n", 11, 1);
+	assert_string_equal(recorded.line, "pid=1 a?b??[?%n");
+
+	/* Nobody there, or nobody who reads: the line is lost, and that is all. */
+	for (level = 0; level < 1000; level++)
+		log_event(LOG_LVL_INFO, "x", "fill", wide, NULL);
+	assert_int_equal(close(pair[1]), 0);
+	log_event(LOG_LVL_INFO, "x", NULL);
+	assert_int_equal(close(pair[0]), 0);
+
+	/* Who does not log to syslog relays nothing to it. */
+	log_open(LOG_TO_STDERR, LOG_LVL_INFO, NULL);
+	recorded.line[0] = '\0';
+	log_relayed("l1abc", 5, 1);
+	assert_string_equal(recorded.line, "");
+	log_through(STDERR_FILENO);
+	log_event(LOG_LVL_INFO, "still_here", NULL);
+	assert_non_null(strstr(next_line(), "event=still_here"));
+}
+
 static void
 keeps_errno(void **state)
 {
@@ -301,6 +376,7 @@ main(void)
 	    cmocka_unit_test(hostile_values),
 	    cmocka_unit_test_setup_teardown(lines_too_long, capture, uncapture),
 	    cmocka_unit_test_setup_teardown(to_syslog, capture, uncapture),
+	    cmocka_unit_test_setup_teardown(through_another, capture, uncapture),
 	    cmocka_unit_test_setup_teardown(keeps_errno, capture, uncapture),
 	    cmocka_unit_test(numbers),
 	};

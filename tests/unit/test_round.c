@@ -47,7 +47,7 @@ rig_open(struct rig *g)
 	g->round = round_new(&with, &g->f->e);
 	assert_non_null(g->round);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, sv), 0);
-	g->peer = peer_new(sv[0], &g->f->e);
+	g->peer = peer_new(sv[0], 0, &g->f->e);
 	assert_non_null(g->peer);
 	assert_true(g->peer->who.may_admin);
 	g->fd = sv[1];
@@ -359,14 +359,14 @@ reports_are_in_the_trail(void **state)
 	assert_int_equal(store_audit_last(g->f->store), before + 1);
 
 	/* Anybody may connect and say anything of anybody. */
-	g->peer->who.may_admin = 0;
+	g->peer->ours = 0;
 	send_report(g, 2, 4);
 	assert_int_equal(play(g), 0);
 	assert_int_equal(answer(g, 4), VERDICT_CLIENT_BLOCKED);
 	assert_int_equal(store_audit_last(g->f->store), before + 1);
 
 	/* A full disk. */
-	g->peer->who.may_admin = 1;
+	g->peer->ours = 1;
 	g->reports.hold = 1;
 	send_report(g, 3, 5);
 	assert_int_equal(play(g), 0);
