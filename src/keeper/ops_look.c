@@ -369,7 +369,9 @@ ops_look_check(struct ops_call *c, struct err *e)
 	cJSON_AddStringToObject(c->result, "code", v->code);
 	cJSON_AddNumberToObject(c->result, "status", v->status);
 	add_or_null(c->result, "title", v->title);
-	add_or_null(c->result, "detail", v->detail);
+	add_or_null(c->result, "detail",
+	    v->secret_detail != NULL && a.rotate_by_us != 0 ? v->secret_detail : v->detail);
+	json_add_time(c->result, "rotate_by", a.rotate_by_us);
 	add_identity(c->result, &a);
 	cJSON_AddItemToObject(c->result, "steps", steps);
 	steps = NULL;

@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "keeper/uses.h"
 
-#define CHANGES_MAX 50
+#define CHANGES_MAX 16 /* some 30 us each */
 #define OLDER_MAX_S (INT64_C(100) * 366 * 86400)
 
 /* A page of keys that are to be changed.  The walk only gathers: it allows no writing. */

@@ -174,7 +174,7 @@ def test_kills_in_the_middle(daemon, scale):
             assert code_of(daemon, new) == "ok"
             key, made = new, made + 1
         else:
-            # Rotated or not, nobody knows the new one: the next rotation would end the old one's grace. It becomes the present one's.
+            # Rotated or not, nobody knows the new one: so once more.
             key = daemon.json("rotate", kid, "--grace", "1h")["key"]
             assert code_of(daemon, key) == "ok"
     assert daemon.json("show", kid)["state"] == "active"
