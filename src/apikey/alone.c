@@ -37,6 +37,7 @@
 #include "keeper/ops.h"
 #include "keeper/peppers.h"
 #include "keeper/steady.h"
+#include "keeper/storekey.h"
 #include "keeper/trail.h"
 #include "store/store.h"
 #include "wire/wire.h"
@@ -66,8 +67,11 @@ static int
 alone_open(struct alone *a, struct err *e)
 {
 	const struct config *c = a->config;
-	const struct store_options options = {c->state_dir, c->cache_bytes, c->min_free_bytes};
+	struct store_options options = {.dir = c->state_dir,
+	    .cache_bytes = c->cache_bytes,
+	    .min_free_bytes = c->min_free_bytes};
 	struct service service;
+	char *key = NULL;
 
 	if (service_find(c, &service, e) == -1)
 		return -1;
@@ -79,7 +83,12 @@ alone_open(struct alone *a, struct err *e)
 	/* The change of user resets what keeps core dumps away. */
 	secret_no_core();
 	(void)umask(077);
-	if ((a->store = store_open(&options, e)) == NULL)
+	if (c->encrypt_store && storekey_load(c->pepper_file, &key, e) != 0)
+		return -1;
+	options.key = key;
+	a->store = store_open(&options, e);
+	storekey_free(&key);
+	if (a->store == NULL)
 		return -1;
 	if (secret_heap_init(e) == -1)
 		return -1;

@@ -268,7 +268,7 @@ verify(struct tool *t, const char *from, struct copies_findings *f, struct err *
 	if (copies_work_dir(work, e) != 0)
 		return -1;
 	if ((rc = copies_beside(work, "/store", dir, e)) == 0)
-		rc = from != NULL ? snapshot_of(from, dir, f->progress, e)
+		rc = from != NULL ? snapshot_of(t, from, dir, f->progress, e)
 				  : snapshot_take(t, dir, f->progress, e);
 	/* What cannot be recovered is a finding, not a failure to look; which file it is, they say.
 	 */

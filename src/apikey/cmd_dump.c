@@ -39,13 +39,13 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "keeper/storekey.h"
 #include "store/store.h"
 
 #define DUMP_VERSION 1
 #define HEX_MAX (2 * STORE_VALUE_MAX + 1)
 #define BATCH_RECORDS 500
 #define BATCH_BYTES (4 << 20)
-#define CACHE_BYTES (64 << 20)
 #define LOADING "loading" /* in state_dir */
 
 /* The lines so far: how many records, and the chain's hash. */
@@ -139,14 +139,13 @@ dump_lines(struct store *s, struct dumping *d, struct err *e)
 }
 
 static int
-dump_copy(const char *dir, struct progress *p, struct err *e)
+dump_copy(const struct tool *t, const char *dir, struct progress *p, struct err *e)
 {
-	const struct store_options options = {.dir = dir, .cache_bytes = CACHE_BYTES};
 	struct dumping d = {.progress = p, .line_cap = 2 * HEX_MAX};
 	struct store *s;
 	int rc = -1;
 
-	if ((s = store_open(&options, e)) == NULL)
+	if ((s = copies_open(t, dir, e)) == NULL)
 		return -1;
 	if ((d.line = malloc(d.line_cap)) == NULL)
 		err_set(e, ERR_SYSTEM, "out of memory");
@@ -172,7 +171,7 @@ cmd_db_dump(struct tool *t, struct options *o, struct err *e)
 	progress_begin(&p);
 	if ((rc = copies_beside(work, "/store", dir, e)) == 0 &&
 	    (rc = snapshot_take(t, dir, &p, e)) == 0)
-		rc = dump_copy(dir, &p, e);
+		rc = dump_copy(t, dir, &p, e);
 	progress_end(&p);
 	snapshot_remove(dir);
 	(void)rmdir(work);
@@ -393,12 +392,11 @@ load_end(void *cookie, struct err *e)
 
 /* The whole dump into the store in ${dir}. */
 static int
-load_into(struct loading *L, const char *dir, struct err *e)
+load_into(const struct tool *t, struct loading *L, const char *dir, struct err *e)
 {
-	const struct store_options options = {.dir = dir, .cache_bytes = CACHE_BYTES};
 	int rc;
 
-	if ((L->store = store_open(&options, e)) == NULL)
+	if ((L->store = copies_open(t, dir, e)) == NULL)
 		return -1;
 	if ((rc = load_begin(L, e)) == 0 && (rc = load_lines(L, e)) == 0)
 		rc = store_batch(L->store, load_end, L, e);
@@ -420,7 +418,9 @@ load(struct tool *t, struct loading *L, const char *dir, const char **replaced, 
 
 	if (service_find(t->config, &service, e) != 0 ||
 	    service_make_dir(&service, t->config->state_dir, 0700, 1, e) != 0 ||
-	    load_into(L, dir, e) != 0 || copies_verify(dir, &f, e) != 0)
+	    (t->config->encrypt_store &&
+		storekey_add(t->config->pepper_file, service.uid, service.gid, e) == -1) ||
+	    load_into(t, L, dir, e) != 0 || copies_verify(dir, &f, e) != 0)
 		return -1;
 	if (f.n > 0)
 		return err_set(e, ERR_CORRUPT,

@@ -22,6 +22,7 @@
 #include "apikey/table.h"
 #include "base/json.h"
 #include "keeper/peppers.h"
+#include "keeper/storekey.h"
 
 static int
 make_directory_of(const char *file, const struct service *service, struct err *e)
@@ -136,6 +137,8 @@ cmd_pepper_add(struct tool *t, struct options *o, struct err *e)
 	if (service_find(t->config, &service, e) == -1 || refuse_credential(t, e) == -1)
 		return -1;
 	if (make_directory_of(t->config->pepper_file, &service, e) == -1 ||
+	    (t->config->encrypt_store &&
+		storekey_add(t->config->pepper_file, service.uid, service.gid, e) == -1) ||
 	    peppers_add(t->config->pepper_file, service.uid, service.gid, &version, e) == -1)
 		return geteuid() == 0 || e->code != ERR_SYSTEM
 			   ? -1

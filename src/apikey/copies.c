@@ -18,9 +18,10 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "keeper/storekey.h"
 #include "store/store.h"
 
-#define CACHE_BYTES (16 << 20)
+#define CACHE_BYTES (64 << 20)
 #define WORK_TEMPLATE "apikey-work-XXXXXX"
 
 void
@@ -61,28 +62,50 @@ at(void *cookie, const char *database, uint64_t record)
 		    f->progress, "verifying %s: %llu", database, (unsigned long long)record);
 }
 
+struct store *
+copies_open(const struct tool *t, const char *dir, struct err *e)
+{
+	struct store_options options = {.dir = dir, .cache_bytes = CACHE_BYTES};
+	struct store *s;
+	char *key = NULL;
+
+	if (t->config->encrypt_store && storekey_load(t->config->pepper_file, &key, e) != 0)
+		return NULL;
+	options.key = key;
+	s = store_open(&options, e);
+	storekey_free(&key);
+	return s;
+}
+
 int
 copies_verify_files(const char *dir, struct copies_findings *f, struct err *e)
 {
-	const struct store_verify with = {found, at, f};
+	const struct config *c = f->tool->config;
+	struct store_verify with = {.found = found, .at = at, .cookie = f};
+	char *key = NULL;
+	int rc;
 
-	return store_verify_files(dir, &with, e);
+	if (c->encrypt_store && storekey_load(c->pepper_file, &key, e) != 0)
+		return -1;
+	with.key = key;
+	rc = store_verify_files(dir, &with, e);
+	storekey_free(&key);
+	return rc;
 }
 
 int
 copies_verify(const char *dir, struct copies_findings *f, struct err *e)
 {
-	const struct store_options options = {.dir = dir, .cache_bytes = CACHE_BYTES};
-	const struct store_verify with = {found, at, f};
+	const struct store_verify with = {.found = found, .at = at, .cookie = f};
 	struct store *s;
 	int rc;
 
-	if (store_verify_files(dir, &with, e) != 0)
+	if (copies_verify_files(dir, f, e) != 0)
 		return -1;
 	/* What is in damaged files would be told a second time, and worse. */
 	if (f->n > 0)
 		return 0;
-	if ((s = store_open(&options, e)) == NULL)
+	if ((s = copies_open(f->tool, dir, e)) == NULL)
 		return -1;
 	rc = store_verify_records(s, &with, e);
 	store_close(&s);

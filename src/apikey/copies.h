@@ -20,6 +20,10 @@ struct copies_findings {
 	int quiet; /* only counted */
 };
 
+struct store;
+/* A store of ours, such as a copy, with the key that the configuration's pepper file has.  NULL. */
+struct store *copies_open(const struct tool *, const char *dir, struct err *);
+
 /* A recovered copy that is ours: its files, then what is in them.  0, whatever was found; -1. */
 int copies_verify(const char *dir, struct copies_findings *, struct err *)
     __attribute__((warn_unused_result));

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "apikey/snapshot.h"
+#include "apikey/copies.h"
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -33,7 +34,6 @@
 #define ATTEMPTS 5
 #define READY_POLL_NS 20000000
 #define READY_TRIES 1500 /* half a minute for a checkpoint that is being written */
-#define CACHE_BYTES (16 << 20)
 
 struct taking {
 	struct tool *tool; /* NULL: nobody has to hold */
@@ -96,13 +96,12 @@ copied(void *cookie, uint64_t bytes)
 
 /* Opening recovers; a checkpoint, and logs from before it are of no use. */
 static int
-recover(const char *dir, struct err *e)
+recover(const struct tool *t, const char *dir, struct err *e)
 {
-	const struct store_options options = {dir, CACHE_BYTES, 0};
-	struct store *s;
+	struct store *s = copies_open(t, dir, e);
 	int rc;
 
-	if ((s = store_open(&options, e)) == NULL)
+	if (s == NULL)
 		rc = -1;
 	else
 		rc = store_housekeep(s, 1, e);
@@ -130,37 +129,39 @@ snapshot_remove(const char *dir)
 
 /* 1 done, 0 when another attempt may do better, -1. */
 static int
-attempt(struct tool *tool, const char *from, const char *dir, struct progress *p, struct err *e)
+attempt(struct tool *tool, const char *from, int owned, const char *dir, struct progress *p,
+    struct err *e)
 {
-	struct taking t = {.tool = tool, .progress = p, .e = e};
+	struct taking t = {.tool = owned ? tool : NULL, .progress = p, .e = e};
 	int held = 1, rc;
 
 	if (mkdir(dir, 0700) != 0)
 		return err_sys(e, "%s: cannot make it", dir);
-	if (tool != NULL && begin(tool, e) != 0)
+	if (owned && begin(tool, e) != 0)
 		return -1;
 	t.renew_us = clock_mono_us() + RENEW_US;
 	rc = store_copy(from, dir, copied, &t, e);
-	if (tool != NULL && hold(tool, 0, &held, e) < 0)
+	if (owned && hold(tool, 0, &held, e) < 0)
 		return -1;
 	if (t.broken || !held)
 		return err_set(e, ERR_UNAVAILABLE, "the keeper was restarted meanwhile") + 1;
 	if (rc != 0)
 		return -1;
 	progress_at(p, "recovering the copy");
-	if (recover(dir, e) == 0)
+	if (recover(tool, dir, e) == 0)
 		return 1;
-	return tool != NULL && e->code == ERR_CORRUPT ? 0 : -1;
+	return owned && e->code == ERR_CORRUPT ? 0 : -1;
 }
 
 static int
-take(struct tool *tool, const char *from, const char *dir, struct progress *p, struct err *e)
+take(struct tool *tool, const char *from, int owned, const char *dir, struct progress *p,
+    struct err *e)
 {
 	int rc = 0;
 
 	for (int i = 0; i < ATTEMPTS && rc == 0; i++) {
 		*e = (struct err){.code = ERR_NONE};
-		if ((rc = attempt(tool, from, dir, p, e)) != 1)
+		if ((rc = attempt(tool, from, owned, dir, p, e)) != 1)
 			snapshot_remove(dir);
 	}
 	return rc == 1 ? 0 : err_wrap(e, "copying %s", from);
@@ -169,14 +170,14 @@ take(struct tool *tool, const char *from, const char *dir, struct progress *p, s
 int
 snapshot_take(struct tool *t, const char *dir, struct progress *p, struct err *e)
 {
-	int rc = take(t, t->config->state_dir, dir, p, e);
+	int rc = take(t, t->config->state_dir, 1, dir, p, e);
 
 	session_rest(t->session);
 	return rc;
 }
 
 int
-snapshot_of(const char *from, const char *dir, struct progress *p, struct err *e)
+snapshot_of(struct tool *t, const char *from, const char *dir, struct progress *p, struct err *e)
 {
-	return take(NULL, from, dir, p, e);
+	return take(t, from, 0, dir, p, e);
 }

@@ -21,7 +21,7 @@ int snapshot_take(struct tool *, const char *dir, struct progress *, struct err 
     __attribute__((warn_unused_result));
 
 /* The same of a store that nobody owns, such as a backup; it is not changed. */
-int snapshot_of(const char *from, const char *dir, struct progress *, struct err *)
+int snapshot_of(struct tool *, const char *from, const char *dir, struct progress *, struct err *)
     __attribute__((warn_unused_result));
 
 /* A directory's files and itself; no directories in it. */

@@ -41,6 +41,7 @@ struct config {
 	char *query_parameters[CONFIG_LIST_MAX];
 	int allow_query_keys;
 	int strict_paths;
+	int encrypt_store;
 	enum config_browsers reject_browsers;
 	enum config_exposure on_exposure;
 	char *default_plan;

@@ -222,6 +222,17 @@ static const struct setting table[] = {
 	.doc = "Memory for the store's cache: three quarters for pages of the databases, one for "
 	       "limits "
 	       "in use. A store that fits into it is read from the disk only once."},
+    {.name = "encrypt_store",
+	.kind = SETTING_BOOL,
+	.offset = FIELD(encrypt_store),
+	.def = "false",
+	.restart = 1,
+	.doc =
+	    "Encrypt the store's files with AES. The key is a line of the pepper file that "
+	    "`apikey pepper add` makes; without it neither the store nor a backup of it can be "
+	    "read. A check that finds its pages in the cache costs the same; what is written "
+	    "and read costs up to three times as much. A store that is there already: "
+	    "`apikey db dump`, stop, change the setting, `apikey db load`."},
     {.name = "min_free_space",
 	.kind = SETTING_SIZE,
 	.offset = FIELD(min_free_bytes),

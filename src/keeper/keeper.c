@@ -52,6 +52,7 @@
 #include "keeper/reports.h"
 #include "keeper/round.h"
 #include "keeper/steady.h"
+#include "keeper/storekey.h"
 #include "keeper/sweep.h"
 #include "keeper/trail.h"
 #include "keeper/uses.h"
@@ -558,21 +559,34 @@ finish(struct keeper *k, struct err *e)
 /* ---- start and end ---- */
 
 static int
-open_store(struct keeper *k, struct err *e)
+claim_store(struct keeper *k, struct err *e)
 {
 	const struct config *c = *k->config;
 	struct store_options options = {.dir = c->state_dir,
 	    .cache_bytes = c->cache_bytes,
 	    .min_free_bytes = c->min_free_bytes};
-	struct err warning = {0};
 	int64_t until_us = clock_mono_us() + (k->options->idle_exit_us > 0 ? 0 : BUSY_US);
+	char *key = NULL;
 
+	if (c->encrypt_store && storekey_load(c->pepper_file, &key, e) != 0)
+		return -1;
+	options.key = key;
 	/* The tool working alone owns the store for a moment; another keeper would for good. */
-	while ((k->store = store_open(&options, e)) == NULL) {
-		if (e->code != ERR_BUSY || clock_mono_us() >= until_us)
-			return -1;
+	while ((k->store = store_open(&options, e)) == NULL && e->code == ERR_BUSY &&
+	       clock_mono_us() < until_us)
 		(void)poll(NULL, 0, BUSY_POLL_MS);
-	}
+	storekey_free(&key);
+	return k->store == NULL ? -1 : 0;
+}
+
+static int
+open_store(struct keeper *k, struct err *e)
+{
+	const struct config *c = *k->config;
+	struct err warning = {0};
+
+	if (claim_store(k, e) != 0)
+		return -1;
 	if (secret_heap_init(&warning) != 0)
 		log_event(LOG_LVL_WARNING, "secrets_not_locked", "error", warning.msg, NULL);
 	if ((k->peppers = fingerprints_load(k->store, c->pepper_file, e)) == NULL ||

@@ -14,17 +14,13 @@
  */
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "keeper/pepper_file.h"
 #include "keeper/peppers.h"
+#include "keeper/storekey.h"
 
 #include "base/random.h"
 #include "base/secret.h"
@@ -33,8 +29,6 @@
 /* What the key that seals the audit trail is derived with.  Its NUL stands in no credential, so
  * that no digest of one is ever that key. */
 #define TRAIL_LABEL "apikeyd audit trail"
-/* 32 lines and plenty of comment; a power of two, which the secure heap deals in. */
-#define FILE_MAX 8192
 
 struct pepper {
 	uint32_t version;
@@ -47,84 +41,6 @@ struct peppers {
 	size_t n;
 	struct pepper at[PEPPERS_MAX]; /* newest first */
 };
-
-/* The text of a pepper file, and what the file was. */
-struct text {
-	char *p; /* FILE_MAX bytes of secret_alloc, or NULL */
-	size_t len;
-	struct stat st;
-};
-
-static void
-text_release(struct text *t)
-{
-	if (t->p != NULL)
-		secret_free(t->p, FILE_MAX);
-	t->p = NULL;
-}
-
-/*
- * The owner must be root, us or ${other}.  A systemd credential may be 0440: that is how stat shows
- * the ACL by which systemd lets the service's user, and only that one, read it.
- */
-static int
-owner_and_mode_ok(
-    const char *file, const struct stat *st, unsigned other, int credential, struct err *e)
-{
-	unsigned mode = st->st_mode & 07777;
-
-	if (!S_ISREG(st->st_mode))
-		return err_set(e, ERR_DENIED, "pepper file %s is not a regular file", file);
-	if (mode != 0400 && !(credential && mode == 0440))
-		return err_set(e, ERR_DENIED, "pepper file %s has mode %04o; run: chmod 0400 %s",
-		    file, mode, file);
-	if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_uid != (uid_t)other)
-		return err_set(e, ERR_DENIED,
-		    "pepper file %s belongs to uid %u; it must belong to root or to uid %u", file,
-		    (unsigned)st->st_uid, (unsigned)geteuid());
-	return 0;
-}
-
-/* 1 read, 0 there is none, -1.  The caller releases ${t} whatever comes back. */
-static int
-text_read(const char *file, unsigned other, int credential, struct text *t, struct err *e)
-{
-	int fd = -1, rc = -1;
-	ssize_t n;
-
-	*t = (struct text){0};
-	/* O_NONBLOCK: a fifo in its place must not hang us. */
-	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : err_sys(e, "cannot open the pepper file %s", file);
-	if (fstat(fd, &t->st) != 0) {
-		err_sys(e, "cannot look at the pepper file %s", file);
-		goto out;
-	}
-	if (owner_and_mode_ok(file, &t->st, other, credential, e) != 0)
-		goto out;
-	if ((t->p = secret_alloc(FILE_MAX)) == NULL) {
-		err_set(e, ERR_SYSTEM,
-		    "no memory for the peppers; raise the limit on locked memory (ulimit -l)");
-		goto out;
-	}
-	while ((n = read(fd, t->p + t->len, FILE_MAX - t->len)) > 0) {
-		t->len += (size_t)n;
-		if (t->len == FILE_MAX) {
-			err_set(e, ERR_INPUT, "pepper file %s is larger than %d bytes", file,
-			    FILE_MAX - 1);
-			goto out;
-		}
-	}
-	if (n < 0) {
-		err_sys(e, "cannot read the pepper file %s", file);
-		goto out;
-	}
-	rc = 1;
-out:
-	close(fd);
-	return rc;
-}
 
 /* "<version> <64 hex digits>" -> number and bytes (of PEPPER_LEN, the caller's secret).  0 or -1.
  */
@@ -183,7 +99,7 @@ insert(struct peppers *p, uint32_t version, const uint8_t *key, struct err *e)
 }
 
 static int
-parse(struct peppers *p, const char *file, const struct text *t, struct err *e)
+parse(struct peppers *p, const char *file, const struct pepper_text *t, struct err *e)
 {
 	const char *at = t->p, *end = t->p + t->len;
 	unsigned lineno = 0;
@@ -200,7 +116,7 @@ parse(struct peppers *p, const char *file, const struct text *t, struct err *e)
 		at = nl != NULL ? nl + 1 : end;
 		lineno++;
 		line = span_trim(line);
-		if (line.len == 0 || line.p[0] == '#')
+		if (line.len == 0 || line.p[0] == '#' || storekey_is_line(line))
 			continue;
 		if (parse_line(line, &version, key) != 0) {
 			err_set(e, ERR_INPUT,
@@ -235,22 +151,9 @@ peppers_free(struct peppers **pp)
 	*pp = NULL;
 }
 
-/* The path of systemd's credential: 1, or 0 when we were given none. */
-static int
-credential_path(char *out, size_t cap)
-{
-	const char *dir = getenv("CREDENTIALS_DIRECTORY");
-	int n;
-
-	if (dir == NULL || dir[0] != '/')
-		return 0;
-	n = snprintf(out, cap, "%s/peppers", dir);
-	return n > 0 && (size_t)n < cap;
-}
-
 /* The peppers of ${t}, the content of ${file}; NULL and why. */
 static struct peppers *
-make(const char *file, const struct text *t, struct err *e)
+make(const char *file, const struct pepper_text *t, struct err *e)
 {
 	struct peppers *p = calloc(1, sizeof(*p));
 
@@ -266,26 +169,19 @@ make(const char *file, const struct text *t, struct err *e)
 struct peppers *
 peppers_load(const char *file, struct err *e)
 {
-	char credential[PATH_MAX];
+	char from[PATH_MAX];
 	struct peppers *p = NULL;
-	struct text t = {0};
-	const char *from = credential;
-	int found = 0;
+	struct pepper_text t = {0};
+	int found = pepper_file_read(file, &t, from, e);
 
-	if (credential_path(credential, sizeof(credential)))
-		found = text_read(credential, (unsigned)-1, 1, &t, e);
-	if (found == 0) {
-		from = file;
-		found = text_read(file, (unsigned)-1, 0, &t, e);
-	}
 	if (found == 0)
 		err_set(e, ERR_NOT_FOUND, "there is no pepper file %s yet; run: apikey pepper add",
 		    file);
 	if (found == 1)
 		p = make(from, &t, e);
-	text_release(&t);
+	pepper_text_release(&t);
 	if (p != NULL)
-		p->credential = from == credential;
+		p->credential = t.credential;
 	if (p != NULL && p->n == 0) {
 		peppers_free(&p);
 		err_set(e, ERR_NOT_FOUND, "there is no pepper in %s; run: apikey pepper add", from);
@@ -350,25 +246,25 @@ peppers_seal(struct peppers *p, size_t i, struct span bytes, uint8_t out[DIGEST_
 /* Append "<version> <hex>\n" of a fresh pepper to ${t}, whose memory has room for it or it fails.
  */
 static int
-text_append(struct text *t, uint32_t version, struct err *e)
+text_append(struct pepper_text *t, uint32_t version, struct err *e)
 {
 	uint8_t *key = secret_alloc(PEPPER_LEN);
 	int n, rc = -1;
 
 	if (key == NULL)
 		return err_set(e, ERR_SYSTEM, "no memory for a pepper");
-	if (t->len + 2 * PEPPER_LEN + 16 > FILE_MAX) {
+	if (t->len + 2 * PEPPER_LEN + 16 > PEPPER_FILE_MAX) {
 		err_set(e, ERR_FULL,
 		    "the pepper file has grown to its maximum of %d bytes; shorten its comments",
-		    FILE_MAX);
+		    PEPPER_FILE_MAX);
 		goto out;
 	}
 	if (random_bytes(key, PEPPER_LEN, e) != 0)
 		goto out;
 	if (t->len > 0 && t->p[t->len - 1] != '\n')
 		t->p[t->len++] = '\n';
-	n = snprintf(t->p + t->len, FILE_MAX - t->len, "%u ", (unsigned)version);
-	if (n < 0 || t->len + (size_t)n + 2 * PEPPER_LEN + 2 > FILE_MAX) {
+	n = snprintf(t->p + t->len, PEPPER_FILE_MAX - t->len, "%u ", (unsigned)version);
+	if (n < 0 || t->len + (size_t)n + 2 * PEPPER_LEN + 2 > PEPPER_FILE_MAX) {
 		err_set(e, ERR_INTERNAL, "a line of the pepper file does not fit");
 		goto out;
 	}
@@ -382,59 +278,9 @@ out:
 	return rc;
 }
 
-static int
-write_all(int fd, const char *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-/* The new file under its temporary name ${base}.new in the directory, complete and on disk. */
-static int
-write_beside(int dir, const char *name, const struct text *t, uid_t uid, gid_t gid, struct err *e)
-{
-	int fd;
-
-	if (unlinkat(dir, name, 0) != 0 && errno != ENOENT)
-		return err_sys(e, "cannot remove the unfinished %s", name);
-	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
-	if (fd < 0)
-		return err_sys(e, "cannot write %s beside the pepper file", name);
-	if (write_all(fd, t->p, t->len) != 0 || fchmod(fd, 0400) != 0) {
-		err_sys(e, "cannot write the new pepper file");
-		goto fail;
-	}
-	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) != 0) {
-		err_sys(e, "cannot give the new pepper file to uid %u", (unsigned)uid);
-		goto fail;
-	}
-	if (fsync(fd) != 0) {
-		err_sys(e, "cannot sync the new pepper file");
-		goto fail;
-	}
-	if (close(fd) == 0)
-		return 0;
-	err_sys(e, "cannot close the new pepper file");
-	unlinkat(dir, name, 0);
-	return -1;
-fail:
-	close(fd);
-	unlinkat(dir, name, 0);
-	return -1;
-}
-
 /* The version that comes next, or 0 and why. */
 static uint32_t
-next_version(const char *file, const struct text *t, struct err *e)
+next_version(const char *file, const struct pepper_text *t, struct err *e)
 {
 	struct peppers *p = make(file, t, e);
 	uint32_t next = 0;
@@ -452,12 +298,11 @@ next_version(const char *file, const struct text *t, struct err *e)
 	return next;
 }
 
-/* A change of the file's text: 1 to be written, 0 nothing to do, -1. */
-typedef int edit_fn(const char *file, struct text *, uint32_t *version, struct err *);
-
 static int
-edit_add(const char *file, struct text *t, uint32_t *version, struct err *e)
+edit_add(void *cookie, const char *file, struct pepper_text *t, struct err *e)
 {
+	uint32_t *version = cookie;
+
 	if ((*version = next_version(file, t, e)) == 0)
 		return -1;
 	return text_append(t, *version, e) == 0 ? 1 : -1;
@@ -465,8 +310,9 @@ edit_add(const char *file, struct text *t, uint32_t *version, struct err *e)
 
 /* Take the line of *version out; what else stands in the file stays, byte for byte. */
 static int
-edit_remove(const char *file, struct text *t, uint32_t *version, struct err *e)
+edit_remove(void *cookie, const char *file, struct pepper_text *t, struct err *e)
 {
+	const uint32_t *version = cookie;
 	struct peppers *p = make(file, t, e);
 	uint8_t *key = secret_alloc(PEPPER_LEN);
 	char *at = t->p, *end = t->p + t->len, *next;
@@ -496,82 +342,10 @@ edit_remove(const char *file, struct text *t, uint32_t *version, struct err *e)
 	return rc;
 }
 
-/* The new text in place of the old one, for good. */
-static int
-replace(int dir, const char *file, const char *base, const struct text *t, uid_t uid, gid_t gid,
-    struct err *e)
-{
-	char fresh[NAME_MAX + 1];
-	int n = snprintf(fresh, sizeof(fresh), "%s.new", base);
-
-	if (n < 0 || (size_t)n >= sizeof(fresh))
-		return err_set(e, ERR_INPUT, "the name of the pepper file is too long");
-	if (write_beside(dir, fresh, t, uid, gid, e) != 0)
-		return -1;
-	if (renameat(dir, fresh, dir, base) != 0) {
-		err_sys(e, "cannot put the new pepper file in place");
-		unlinkat(dir, fresh, 0);
-		return -1;
-	}
-	return fsync(dir) == 0 ? 0 : err_sys(e, "cannot sync the directory of %s", file);
-}
-
-/* With the directory locked: read, edit, replace. */
-static int
-edit_locked(int dir, const char *file, const char *base, uid_t uid, gid_t gid, edit_fn *edit,
-    uint32_t *version, struct err *e)
-{
-	struct text t = {0};
-	int found, rc = -1;
-
-	found = text_read(file, uid, 0, &t, e);
-	if (found < 0)
-		goto out;
-	if (found == 0 && (t.p = secret_alloc(FILE_MAX)) == NULL) {
-		err_set(e, ERR_SYSTEM, "no memory for the peppers");
-		goto out;
-	}
-	if (found == 1) {
-		uid = uid == (uid_t)-1 ? t.st.st_uid : uid;
-		gid = gid == (gid_t)-1 ? t.st.st_gid : gid;
-	}
-	if ((rc = edit(file, &t, version, e)) == 1 &&
-	    replace(dir, file, base, &t, uid, gid, e) != 0)
-		rc = -1;
-out:
-	text_release(&t);
-	return rc;
-}
-
-static int
-edit_file(
-    const char *file, unsigned uid, unsigned gid, edit_fn *edit, uint32_t *version, struct err *e)
-{
-	char dirpath[PATH_MAX], basepath[PATH_MAX];
-	const char *dirname_;
-	int dir, rc = -1;
-
-	/* dirname() and basename() write into what they are given. */
-	if (span_copy(dirpath, sizeof(dirpath), span_of(file)) != 0 ||
-	    span_copy(basepath, sizeof(basepath), span_of(file)) != 0)
-		return err_set(e, ERR_INPUT, "the path of the pepper file is too long");
-	dirname_ = dirname(dirpath);
-	dir = open(dirname_, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return err_sys(e, "cannot open the directory %s of the pepper file", dirname_);
-	if (flock(dir, LOCK_EX) != 0)
-		err_sys(e, "cannot lock the directory %s", dirname_);
-	else
-		rc = edit_locked(
-		    dir, file, basename(basepath), (uid_t)uid, (gid_t)gid, edit, version, e);
-	close(dir);
-	return rc;
-}
-
 int
 peppers_add(const char *file, unsigned uid, unsigned gid, uint32_t *version, struct err *e)
 {
-	int rc = edit_file(file, uid, gid, edit_add, version, e);
+	int rc = pepper_file_edit(file, uid, gid, edit_add, version, e);
 
 	if (rc != 1)
 		*version = 0;
@@ -581,5 +355,5 @@ peppers_add(const char *file, unsigned uid, unsigned gid, uint32_t *version, str
 int
 peppers_remove(const char *file, unsigned uid, unsigned gid, uint32_t version, struct err *e)
 {
-	return edit_file(file, uid, gid, edit_remove, &version, e);
+	return pepper_file_edit(file, uid, gid, edit_remove, &version, e);
 }

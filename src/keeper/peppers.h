@@ -4,7 +4,7 @@
 
 /*
  * The peppers: HMAC keys by version, from a file of lines "<version> <64 hex digits>" ('#'
- * comments, empty lines). The file must be a regular file of mode 0400 owned by root or by us;
+ * comments, empty lines, and perhaps the store's key, keeper/storekey.h). The file must be a regular file of mode 0400 owned by root or by us;
  * systemd's credential "peppers" ($CREDENTIALS_DIRECTORY) is taken before it.  Only the keeper, or
  * the tool when it works alone, loads them; the text is wiped at once.
  */

@@ -90,7 +90,7 @@ env_configure(struct store *s, uint64_t cache_bytes)
 	    (ret = env->set_lg_filemode(env, FILE_MODE)) != 0 ||
 	    (ret = env->set_tx_max(env, TXN_MAX)) != 0)
 		return ret;
-	return 0;
+	return s->key == NULL ? 0 : env->set_encrypt(env, s->key, DB_ENCRYPT_AES);
 }
 
 /*
@@ -171,7 +171,8 @@ env_open(struct store *s, uint64_t cache_bytes, struct err *e)
 {
 	const uint32_t all = DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG;
 
-	if (store_pages_whole(s, e) != 0 || store_mark_read(s, e) != 0)
+	if (store_crypt_check(s, e) != 0 || store_pages_whole(s, e) != 0 ||
+	    store_mark_read(s, e) != 0)
 		return -1;
 	if (s->marked.file != 0 && (env_make(s, CACHE_MIN, DB_INIT_LOG, e) != 0 ||
 				       store_mark_check(s, e) != 0 || env_end(s, e) != 0))
@@ -193,7 +194,7 @@ db_open(struct store *s, enum store_db which, uint32_t create, struct err *e)
 	if ((ret = db_create(&db, s->env, 0)) != 0)
 		return store_fail(s, ret, "opening", e);
 	s->dbs[which] = db;
-	if ((ret = db->set_flags(db, DB_CHKSUM)) != 0 ||
+	if ((ret = db->set_flags(db, s->key == NULL ? DB_CHKSUM : DB_CHKSUM | DB_ENCRYPT)) != 0 ||
 	    (ret = db->set_pagesize(db, spec->page_bytes)) != 0 ||
 	    (ret = db->open(db, NULL, spec->file, NULL, spec->type,
 		 create | DB_AUTO_COMMIT | DB_THREAD, FILE_MODE)) != 0)
@@ -266,6 +267,7 @@ store_open(const struct store_options *options, struct err *e)
 	}
 	s->dir_fd = s->lock_fd = s->mark_fd = -1;
 	s->min_free_bytes = options->min_free_bytes;
+	s->key = options->key;
 	s->takes_max = STORE_TAKES_MAX;
 	s->heads = store_heads_new(options->cache_bytes / 4);
 	s->journal = store_journal_new();
@@ -282,6 +284,7 @@ store_open(const struct store_options *options, struct err *e)
 		store_close(&s);
 		return NULL;
 	}
+	s->key = NULL; /* Berkeley DB has it now */
 	s->opened_us = clock_wall_us();
 	s->recovery_us = clock_mono_us() - start_us;
 	return s;

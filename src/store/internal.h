@@ -75,6 +75,7 @@ struct store {
 	DB_ENV *env;
 	DB *dbs[STORE_DBS];
 	char *dir; /* absolute */
+	const char *key; /* of the options, until they are opened; NULL: not encrypted */
 	int dir_fd, lock_fd, mark_fd;
 	DB_LSN marked; /* mark.c's: up to there the log is on disk, all that is known of it */
 	int new_store; /* being made */
@@ -142,6 +143,13 @@ int store_pages_begin(struct store *, enum store_db, int writes, struct err *)
 void store_pages_end(void);
 /* In the batch that makes a new store. */
 int store_pages_first(struct store *, struct err *) __attribute__((warn_unused_result));
+
+/* ---- crypt.c ---- */
+
+/* Before anything is opened: are the files encrypted with s->key, or not, as it says? */
+int store_crypt_check(struct store *, struct err *) __attribute__((warn_unused_result));
+/* For handles whose errors are ours to tell. */
+void store_say_nothing(const DB_ENV *, const char *prefix, const char *message);
 
 /* ---- sync.c: Berkeley DB's fsync and open ---- */
 

@@ -65,7 +65,8 @@ store_mark_read(struct store *s, struct err *e)
 
 	s->mark_fd = openat(s->dir_fd, STORE_MARK_FILE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (s->mark_fd == -1)
-		return errno == ENOENT ? 0 : err_sys(e, "%s/" STORE_MARK_FILE ": cannot open", s->dir);
+		return errno == ENOENT ? 0
+				       : err_sys(e, "%s/" STORE_MARK_FILE ": cannot open", s->dir);
 	if ((n = pread(s->mark_fd, text, MARK_LEN, 0)) < 0)
 		return err_sys(e, "%s/" STORE_MARK_FILE ": cannot read", s->dir);
 	return n > 0 && parse(s, text) == 1 ? lost(s, e) : 0;
@@ -91,8 +92,8 @@ static void
 write_text(struct store *s, const char text[MARK_LEN + 1])
 {
 	if (s->mark_fd == -1)
-		s->mark_fd =
-		    openat(s->dir_fd, STORE_MARK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		s->mark_fd = openat(
+		    s->dir_fd, STORE_MARK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->mark_fd != -1 && pwrite(s->mark_fd, text, MARK_LEN, 0) != MARK_LEN)
 		log_event(LOG_LVL_DEBUG, "store_mark_failed", "error", strerror(errno), NULL);
 }

@@ -41,11 +41,14 @@ struct store_options {
 	const char *dir;	 /* mode 0700, made when missing */
 	uint64_t cache_bytes;	 /* Berkeley DB's cache, and a quarter of it limit logs */
 	uint64_t min_free_bytes; /* writes of limits stop below this much free space */
+	const char *key; /* STORE_KEY_DIGITS hex digits: files are encrypted (AES); NULL: they are not */
 };
+#define STORE_KEY_DIGITS 64
 
 /*
  * store_open(options, e): lock, recover, open, upgrade.  NULL and ${e}: ERR_BUSY when another
  * process owns the store (message says its pid), ERR_VERSION when a newer release wrote it,
+ * ERR_CONFLICT when it is encrypted and there is no key or another one, or the other way round,
  * ERR_FULL, ERR_SYSTEM (read-only, permissions; message names the directory).
  */
 struct store *store_open(const struct store_options *, struct err *);
@@ -469,6 +472,7 @@ struct store_verify {
 	void (*found)(void *cookie, const char *what); /* something wrong, in one line */
 	void (*at)(void *cookie, const char *database, uint64_t record); /* progress */
 	void *cookie;
+	const char *key; /* as in struct store_options; for the files */
 };
 /* The files in ${dir}, which is not open: pages, checksums, structure.  0 or -1. */
 int store_verify_files(const char *dir, const struct store_verify *, struct err *)

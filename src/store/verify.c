@@ -51,14 +51,6 @@ found(const struct store_verify *with, const char *fmt, ...)
 
 /* ---- files ---- */
 
-static void
-file_says(const DB_ENV *env, const char *prefix, const char *message)
-{
-	(void)env;
-	(void)prefix;
-	(void)message; /* what is wrong with a page is of no use to anybody but us */
-}
-
 int
 store_verify_files(const char *dir, const struct store_verify *with, struct err *e)
 {
@@ -75,7 +67,13 @@ store_verify_files(const char *dir, const struct store_verify *with, struct err 
 		with->at(with->cookie, file, 0);
 		if ((ret = db_create(&db, NULL, 0)) != 0)
 			return err_set(e, ERR_SYSTEM, "%s: %s", path, db_strerror(ret));
-		db->set_errcall(db, file_says);
+		/* What is wrong with a page is of no use to anybody but us. */
+		db->set_errcall(db, store_say_nothing);
+		if (with->key != NULL &&
+		    (ret = db->set_encrypt(db, with->key, DB_ENCRYPT_AES)) != 0) {
+			(void)db->close(db, 0);
+			return err_set(e, ERR_SYSTEM, "%s: %s", path, db_strerror(ret));
+		}
 		/* Closes the handle, whatever it finds. */
 		ret = db->verify(db, path, NULL, NULL, 0);
 		if (ret == ENOENT)

@@ -254,3 +254,47 @@ def test_an_interrupted_load_goes_on(daemon, directory):
     tool(daemon, "db", "load", input=dump)
     assert ids(daemon) == there and len(list(pathlib.Path(daemon.settings["state_dir"]).glob("replaced-*"))) == 2
     assert not os.path.exists(pathlib.Path(daemon.settings["state_dir"]) / "loading")
+
+
+def test_an_encrypted_store(daemon, directory):
+    """With encrypt_store nothing of a record stands in a file; the store is switched by dump and load; another key, or none, is told."""
+    daemon.pepper()
+    daemon.start()
+    plain = json.loads(tool(daemon, "--json", "create", "--owner", "visible-owner").stdout)
+    dump = tool(daemon, "db", "dump").stdout
+    daemon.stop()
+    state = pathlib.Path(daemon.settings["state_dir"])
+    assert any(b"visible-owner" in f.read_bytes() for f in state.iterdir() if f.is_file())
+
+    daemon.write_conf(encrypt_store=True)
+    assert "no key for it" in tool(daemon, "list", status=3).stderr
+    tool(daemon, "db", "load", input=dump)
+    assert plain["id"] in ids(daemon)
+    daemon.start()
+    assert daemon.ask(plain["key"]).status == 200
+    key = json.loads(tool(daemon, "--json", "create", "--owner", "hidden-owner").stdout)
+    os.kill(daemon.keeper_pid(), signal.SIGKILL)
+    assert daemon.ask(key["key"]).status == 200
+    tool(daemon, "db", "backup", directory / "b")
+    assert "is whole" in tool(daemon, "db", "verify").stdout and "is whole" in tool(daemon, "db", "verify", directory / "b").stdout
+    daemon.stop()
+    for f in [f for d in (state, directory / "b") for f in d.iterdir() if f.is_file()]:
+        assert b"-owner" not in f.read_bytes(), f
+    assert "hidden-owner" in bytes.fromhex(json.loads(next(x for x in tool(daemon, "db", "dump").stdout.splitlines() if '"db":"owners"' in x and "68696464656e" in x))["key"]).decode()
+    tool(daemon, "db", "restore", directory / "b")
+    assert key["id"] in ids(daemon)
+
+    # Without the setting, and with another key: a mend, and nothing is touched.
+    daemon.write_conf(encrypt_store=False)
+    assert "is encrypted" in tool(daemon, "list", status=3).stderr
+    daemon.write_conf(encrypt_store=True)
+    peppers = pathlib.Path(daemon.settings["pepper_file"])
+    text = peppers.read_text()
+    os.chmod(peppers, 0o600)
+    peppers.write_text("".join(line if not line.startswith("store ") else "store " + "ab" * 32 + "\n" for line in text.splitlines(keepends=True)))
+    os.chmod(peppers, 0o400)
+    assert "another key" in tool(daemon, "list", status=3).stderr
+    os.chmod(peppers, 0o600)
+    peppers.write_text(text)
+    os.chmod(peppers, 0o400)
+    assert key["id"] in ids(daemon)
