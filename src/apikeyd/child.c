@@ -259,10 +259,11 @@ child_reaped(struct child *c, int64_t now_us, struct err *e)
 		c->quick_deaths = 0;
 	c->quick_deaths++;
 	/*
-	 * Growing pauses are for a child that cannot start.  One that got ready does its work, and
-	 * who waits for it has but a second, however often it is killed.
+	 * Growing pauses are for a child that cannot start, or that ends with an error each time.
+	 * One that got ready and was killed does its work, and who waits for it has but a second,
+	 * however often that happens.
 	 */
-	if (c->ready_us != 0 && c->quick_deaths > 2)
+	if (c->ready_us != 0 && e->code == ERR_NONE && c->quick_deaths > 2)
 		c->quick_deaths = 2;
 	c->state = CHILD_DUE;
 	c->due_us = now_us + child_backoff_us(c->quick_deaths);

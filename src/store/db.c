@@ -89,8 +89,12 @@ store_fail(struct store *s, int ret, const char *doing, struct err *e)
 static int
 db_fail(struct store *s, enum store_db which, int ret, const char *verb, struct err *e)
 {
+	uint32_t page;
 	char doing[48];
 
+	if (ret == EIO && store_pages_bad(&page))
+		return err_set(e, ERR_CORRUPT, "%s/%s: page %lu is damaged: restore a backup",
+		    s->dir, store_db_specs[which].file, (unsigned long)page);
 	if (snprintf(doing, sizeof(doing), "%s in database %s", verb, store_db_specs[which].name) <
 	    0)
 		doing[0] = '\0';

@@ -141,6 +141,7 @@ env_make(struct store *s, uint64_t cache_bytes, uint32_t with, struct err *e)
 	if ((ret = db_env_set_func_fsync(store_sync)) != 0 ||
 	    (ret = db_env_set_func_open(store_sync_open)) != 0 ||
 	    (ret = db_env_set_func_pread(store_pages_pread)) != 0 ||
+	    (ret = db_env_set_func_seek(store_pages_seek)) != 0 ||
 	    (ret = db_env_create(&s->env, 0)) != 0) {
 		s->env = NULL;
 		return store_fail(s, ret, "setting up Berkeley DB", e);

@@ -79,6 +79,7 @@ struct store {
 	int dir_fd, lock_fd, mark_fd;
 	DB_LSN marked; /* mark.c's: up to there the log is on disk, all that is known of it */
 	int new_store; /* being made */
+	int encrypted;
 	uint64_t min_free_bytes;
 	int64_t opened_us, recovery_us;
 
@@ -130,8 +131,11 @@ int store_mark_write(struct store *, struct err *) __attribute__((warn_unused_re
 
 /* ---- pages.c: pages that are missing ---- */
 
-/* Berkeley DB's pread. */
+/* Berkeley DB's pread and lseek. */
 ssize_t store_pages_pread(int fd, void *, size_t, off_t);
+int store_pages_seek(int fd, off_t, int whence);
+/* Could the last call not read a page?  1 and its number, 0. */
+int store_pages_bad(uint32_t *page);
 /* Before recovery: files end with a page. */
 int store_pages_whole(struct store *, struct err *) __attribute__((warn_unused_result));
 /* A file that was opened is as long as it says of itself. */

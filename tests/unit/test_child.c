@@ -125,6 +125,40 @@ test_deaths_are_counted_and_forgotten(void **state)
 	(void)close(fd);
 }
 
+/* A store that stops whenever somebody meets what is damaged: it once was started twenty times a
+ * second, for ever. */
+static void
+test_an_error_each_time_is_tried_ever_more_slowly(void **state)
+{
+	const int64_t pauses_ms[] = {0, 50, 100, 200, 400};
+	struct err why, e;
+	struct child c;
+	int fd;
+
+	(void)state;
+	(void)err_set(&why, ERR_UNAVAILABLE, "the store stopped");
+	fake(&c, &fd, 0);
+	for (int64_t i = 0; i < 5; i++) {
+		c.state = CHILD_READY;
+		c.ready_us = (1 + 2 * i) * S;
+		c.nsaid = 0;
+		c.erring = 0;
+		if (i > 0) {
+			int fds[2];
+
+			(void)close(fd);
+			assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+			c.status_fd = fds[0];
+			fd = fds[1];
+		}
+		status_failed(fd, &why);
+		child_reaped(&c, (2 + 2 * i) * S, &e);
+		assert_int_equal(e.code, ERR_UNAVAILABLE);
+		assert_int_equal(c.due_us, (2 + 2 * i) * S + pauses_ms[i] * 1000);
+	}
+	(void)close(fd);
+}
+
 static void
 test_last_words(void **state)
 {
@@ -250,6 +284,7 @@ main(void)
 	    cmocka_unit_test(test_backoff),
 	    cmocka_unit_test(test_ready_and_silence),
 	    cmocka_unit_test(test_deaths_are_counted_and_forgotten),
+	    cmocka_unit_test(test_an_error_each_time_is_tried_ever_more_slowly),
 	    cmocka_unit_test(test_last_words),
 	    cmocka_unit_test(test_status_never_blocks),
 	    cmocka_unit_test(test_stop),
