@@ -96,9 +96,10 @@ static void
 restrictions_and_scopes_refuse(void **state)
 {
 	struct kf *f = *state;
-	struct kf_key k = kf_key(f, ",\"allow_ips\":[\"192.0.2.0/24\"],\"referrers\":[\"https://"
-				    "example.org\"],\"apps\":[\"shop\"],"
-				    "\"scopes\":[\"a\"]");
+	struct kf_key k =
+	    kf_key(f, ",\"allow_ips\":[\"192.0.2.0/24\"],\"referrers\":[\"https://"
+		      "example.org\"],\"apps\":[\"shop\"],"
+		      "\"methods\":[\"GET\"],\"browsers\":\"deny\",\"scopes\":[\"a\"]");
 	struct wire_check c = kf_check(&k);
 	struct wire_answer a;
 
@@ -111,6 +112,11 @@ restrictions_and_scopes_refuse(void **state)
 	c.referrer = span_of("https://example.org/x");
 	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_APP_DENIED);
 	c.app = span_of("shop");
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_METHOD_DENIED);
+	c.method = span_of("GET");
+	c.browser = 1;
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_BROWSER_DENIED);
+	c.browser = 0;
 	c.needed_scopes = span_of("b");
 	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_SCOPE_INSUFFICIENT);
 	assert_int_equal(a.id.len, 0);
@@ -538,6 +544,178 @@ exposure_is_marked_once(void **state)
 	assert_int_equal(wrote, 0);
 }
 
+/* The entries of the trail about a key, beyond its making: "op op". */
+static void
+assert_trail(struct kf *f, const struct kf_key *k, const char *want)
+{
+	char got[256] = "";
+	const cJSON *entry;
+	cJSON *r;
+
+	r = kf_do(f, "{\"op\":\"audit.list\"}");
+	cJSON_ArrayForEach(entry, cJSON_GetObjectItem(r, "entries"))
+	{
+		const char *op = json_str(entry, "op", NULL);
+		size_t n = strlen(got);
+
+		if (strcmp(json_str(entry, "subject", NULL), k->id) == 0 &&
+		    strcmp(op, "key.create") != 0)
+			assert_in_range(
+			    snprintf(got + n, sizeof(got) - n, "%s%s", n > 0 ? " " : "", op), 1,
+			    64);
+	}
+	cJSON_Delete(r);
+	assert_string_equal(got, want);
+}
+
+static void
+configure(struct kf *f, enum config_browsers browsers, enum config_exposure exposure)
+{
+	f->config.reject_browsers = browsers;
+	f->config.on_exposure = exposure;
+	assert_int_equal(decide_configure(f->decide, &f->config, &f->e), 0);
+}
+
+/* The mark is in the check's own batch, once; what is refused for it is refused in that very one.
+ */
+static void
+browsers_are_marked_or_refused(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key k;
+	struct wire_check c;
+	struct wire_answer a;
+	int wrote;
+
+	kf_done(f, PLAN("p", ",\"limits\":[" LIMIT("a", "9", "100s") "]"));
+	k = kf_key(f, ",\"plan\":\"p\"");
+	c = kf_check(&k);
+	c.browser = 1;
+	configure(f, BROWSERS_OFF, EXPOSURE_FLAG);
+	assert_int_equal(kf_decide(f, &c, &a, &wrote), VERDICT_OK);
+	assert_trail(f, &k, "");
+	configure(f, BROWSERS_DENY, EXPOSURE_FLAG);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(kf_decide(f, &c, &a, &wrote), VERDICT_BROWSER_DENIED);
+		assert_int_equal(wrote, i == 0);
+		assert_int_equal(a.id.len, 0);
+		assert_trail(f, &k, "key.exposed");
+	}
+	c.browser = 0;
+	assert_int_equal(kf_decide(f, &c, &a, &wrote), VERDICT_OK);
+	assert_int_equal(units(f, k.id), 2);
+
+	/* A batch that is not committed has marked nothing. */
+	k = kf_key(f, ",\"plan\":\"p\",\"browsers\":\"flag\"");
+	c = kf_check(&k);
+	c.browser = 1;
+	{
+		struct kf_batch b = {.f = f, .check = &c, .answer = &a, .fail_after = 1};
+
+		assert_int_equal(store_batch(f->store, kf_in_batch, &b, &f->e), -1);
+		decide_batch_end(f->decide, 0);
+	}
+	assert_trail(f, &k, "");
+	assert_int_equal(kf_decide(f, &c, &a, &wrote), VERDICT_OK);
+	assert_trail(f, &k, "key.exposed");
+}
+
+/* As the policy says, at once, whatever the way; and again whenever it is seen and works. */
+static void
+exposure_acts(void **state)
+{
+	static const uint8_t ways[] = {
+	    KEYREC_EXPOSED_URL, KEYREC_EXPOSED_HTTP, KEYREC_EXPOSED_BROWSER};
+	struct kf *f = *state;
+
+	for (size_t i = 0; i < sizeof(ways); i++) {
+		struct kf_key k = kf_key(f, ",\"browsers\":\"flag\"");
+		struct wire_check c = kf_check(&k), seen = c;
+		struct wire_answer a;
+		enum verdict refused;
+
+		seen.browser = ways[i] == KEYREC_EXPOSED_BROWSER;
+		seen.exposed = seen.browser ? 0 : ways[i];
+		refused = seen.browser ? VERDICT_KEY_DISABLED : VERDICT_KEY_INVALID;
+		configure(f, BROWSERS_OFF, EXPOSURE_DISABLE);
+		assert_int_equal(kf_decide(f, &seen, &a, NULL), refused);
+		assert_int_equal(kf_verdict(f, &k), VERDICT_KEY_DISABLED);
+		assert_trail(f, &k, "key.exposed key.disable");
+		assert_int_equal(kf_decide(f, &seen, &a, NULL), refused);
+		assert_trail(f, &k, "key.exposed key.disable");
+		kf_done(f, kf_on("key.enable", k.id, ""));
+		assert_int_equal(kf_verdict(f, &k), VERDICT_OK);
+		assert_int_equal(kf_decide(f, &seen, &a, NULL), refused);
+		assert_int_equal(kf_verdict(f, &k), VERDICT_KEY_DISABLED);
+		assert_trail(f, &k, "key.exposed key.disable key.enable key.disable");
+		/* A graver policy takes what was only disabled; nothing makes a key less than it
+		 * is. */
+		configure(f, BROWSERS_OFF, EXPOSURE_REVOKE);
+		(void)kf_decide(f, &seen, &a, NULL);
+		assert_int_equal(kf_verdict(f, &k), VERDICT_KEY_REVOKED);
+		configure(f, BROWSERS_OFF, EXPOSURE_DISABLE);
+		(void)kf_decide(f, &seen, &a, NULL);
+		assert_int_equal(kf_verdict(f, &k), VERDICT_KEY_REVOKED);
+		assert_trail(f, &k, "key.exposed key.disable key.enable key.disable key.revoke");
+	}
+	configure(f, BROWSERS_OFF, EXPOSURE_FLAG);
+}
+
+/* On a full disk a mark waits; what takes rights away does not. */
+static void
+exposure_acts_on_a_full_disk(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key k = kf_key(f, "");
+	struct wire_check c = kf_check(&k);
+	struct wire_answer a;
+	int wrote;
+
+	c.exposed = KEYREC_EXPOSED_URL | KEYREC_EXPOSED_HTTP;
+	decide_set_writable(f->decide, 0);
+	assert_int_equal(kf_decide(f, &c, &a, &wrote), VERDICT_KEY_INVALID);
+	assert_int_equal(wrote, 0);
+	configure(f, BROWSERS_OFF, EXPOSURE_REVOKE);
+	assert_int_equal(kf_decide(f, &c, &a, &wrote), VERDICT_KEY_INVALID);
+	assert_int_equal(wrote, 1);
+	assert_int_equal(kf_verdict(f, &k), VERDICT_KEY_REVOKED);
+	assert_trail(f, &k, "key.exposed key.revoke");
+	decide_set_writable(f->decide, 1);
+	configure(f, BROWSERS_OFF, EXPOSURE_FLAG);
+}
+
+/* A plan's scopes are those of keys without, from the moment that it is changed. */
+static void
+plans_give_scopes(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key k, own;
+	struct wire_check c;
+	struct wire_answer a;
+
+	kf_done(f, PLAN("gold", ",\"scopes\":[\"a:*\",\"b\"]"));
+	k = kf_key(f, ",\"plan\":\"gold\"");
+	own = kf_key(f, ",\"plan\":\"gold\",\"scopes\":[\"c\"]");
+	c = kf_check(&k);
+	c.needed_scopes = span_of("a:x b");
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_OK);
+	assert_true(span_is(a.scopes, "a:* b"));
+	c.credential = span_of(own.key);
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_SCOPE_INSUFFICIENT);
+	c.needed_scopes = span_of("c");
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_OK);
+	assert_true(span_is(a.scopes, "c"));
+	c.credential = span_of(k.key);
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_SCOPE_INSUFFICIENT);
+	kf_done(f, PLAN("gold", ",\"scopes\":[\"c\"]"));
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_OK);
+	/* A plan that is gone gives none, and admits nobody in any case. */
+	kf_drop_gold(f);
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_SCOPE_INSUFFICIENT);
+	c.needed_scopes = span_of("");
+	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_UNAVAILABLE);
+}
+
 /* A key made under an old pepper works, and moves under the newest when it is used. */
 static void
 keys_follow_the_peppers(void **state)
@@ -587,6 +765,10 @@ main(void)
 	    T(sent_again_after_a_restart_is_not_counted),
 	    T(low_space_admits_nothing_that_counts),
 	    T(exposure_is_marked_once),
+	    T(browsers_are_marked_or_refused),
+	    T(exposure_acts),
+	    T(exposure_acts_on_a_full_disk),
+	    T(plans_give_scopes),
 	    T(keys_follow_the_peppers),
 	};
 

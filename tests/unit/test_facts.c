@@ -138,6 +138,50 @@ test_texts(void **state)
 }
 
 static void
+test_method(void **state)
+{
+	(void)state;
+	read_it(PAIRS("REQUEST_METHOD", "GET", "APIKEYD_METHOD", "POST"));
+	assert_true(span_is(facts.method, "POST"));
+	read_it(PAIRS("APIKEYD_METHOD", "POST"));
+	assert_true(span_is(facts.method, "POST"));
+	/* A client cannot say it; and what is not certain is not known. */
+	read_it(PAIRS("REQUEST_METHOD", "GET", "HTTP_APIKEYD_METHOD", "POST"));
+	assert_true(span_is(facts.method, "GET"));
+	read_it(PAIRS("REQUEST_METHOD", "GET", "APIKEYD_METHOD", ""));
+	assert_int_equal(facts.method.len, 0);
+	read_it(PAIRS("REQUEST_METHOD", "GET", "APIKEYD_METHOD", "GET", "APIKEYD_METHOD", "GET"));
+	assert_int_equal(facts.method.len, 0);
+	read_it(PAIRS("REQUEST_METHOD", "GET", "REQUEST_METHOD", "GET"));
+	assert_int_equal(facts.method.len, 0);
+}
+
+static void
+test_browser(void **state)
+{
+	static const char *const theirs[] = {"HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE",
+	    "HTTP_SEC_FETCH_MODE", "HTTP_SEC_FETCH_DEST", "HTTP_SEC_FETCH_USER",
+	    "HTTP_SEC_FETCH_X"};
+	static const char *const others[] = {"ORIGIN", "SEC_FETCH_SITE", "HTTP_ORIGINAL",
+	    "HTTP_X_ORIGIN", "HTTP_SEC_FETCH", "HTTP_SEC_FETCH_", "HTTP_X_SEC_FETCH_SITE",
+	    "HTTP_SEC_CH_UA", "HTTP_USER_AGENT", "HTTP_REFERER", "H", ""};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(theirs) / sizeof(theirs[0]); i++) {
+		read_it(PAIRS("REQUEST_METHOD", "GET", theirs[i], "x"));
+		assert_int_equal(facts.browser, 1);
+		/* Its presence counts. */
+		read_it(PAIRS(theirs[i], "", theirs[i], "\n"));
+		assert_int_equal(facts.browser, 1);
+	}
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		read_it(PAIRS(others[i], "HTTP_ORIGIN"));
+		assert_int_equal(facts.browser, 0);
+	}
+}
+
+static void
 test_rules(void **state)
 {
 	char longest[FACTS_PARAM_MAX + 1];
@@ -164,6 +208,8 @@ main(void)
 	    cmocka_unit_test(test_https),
 	    cmocka_unit_test(test_address),
 	    cmocka_unit_test(test_texts),
+	    cmocka_unit_test(test_method),
+	    cmocka_unit_test(test_browser),
 	    cmocka_unit_test(test_rules),
 	};
 

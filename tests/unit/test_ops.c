@@ -171,6 +171,11 @@ bad_members_are_refused(void **state)
 		"input", "\"not_before\""},
 	    {",\"owner\":\"a\",\"meta\":{\"k\":1}", "input", "\"meta\""},
 	    {",\"owner\":\"a\",\"meta\":[]", "input", "\"meta\""},
+	    {",\"owner\":\"a\",\"methods\":\"GET\"", "input", "\"methods\""},
+	    {",\"owner\":\"a\",\"methods\":[\"get\"]", "input", "method 1"},
+	    {",\"owner\":\"a\",\"browsers\":\"maybe\"", "input", "\"browsers\""},
+	    {",\"owner\":\"a\",\"browsers\":1", "input", "\"browsers\""},
+	    {",\"owner\":\"a\",\"clear_exposed\":true", "usage", "\"clear_exposed\""},
 	};
 	struct kf *f = *state;
 	char request[512];
@@ -507,6 +512,12 @@ check_takes_only_what_it_can(void **state)
 	struct kf *f = *state;
 
 	kf_fails(f, "{\"op\":\"key.check\"}", "usage", "\"key\"");
+	kf_fails(f, "{\"op\":\"key.check\",\"key\":\"x\",\"id\":\"key_0123456789abcdef\"}", "usage",
+	    "\"key\" or \"id\"");
+	kf_fails(f, "{\"op\":\"key.check\",\"id\":\"ak_live_x\"}", "input", "not the id");
+	kf_fails(f, "{\"op\":\"key.check\",\"id\":\"key_0123456789abcdef\"}", "not_found",
+	    "there is no key key_0123456789abcdef");
+	kf_fails(f, "{\"op\":\"key.check\",\"key\":\"x\",\"browser\":1}", "input", "\"browser\"");
 	kf_fails(f, "{\"op\":\"key.check\",\"key\":\"x\",\"ip\":\"999\"}", "input", "\"ip\"");
 	kf_fails(f, "{\"op\":\"key.check\",\"key\":\"x\",\"cost\":-1}", "input", "\"cost\"");
 	kf_fails(f, "{\"op\":\"key.check\",\"key\":\"x\",\"cost\":1000001}", "input", "\"cost\"");
@@ -551,6 +562,43 @@ plans_come_and_go(void **state)
 	kf_fails(f, "{\"op\":\"plan.show\",\"name\":\"gold\"}", "not_found", "gold");
 	kf_fails(f, "{\"op\":\"plan.remove\",\"name\":\"gold\"}", "not_found", "gold");
 	assert_int_equal(audited(f), 5);
+}
+
+/* Scopes of a plan: whose they are is told; what is not said again when it is set is gone. */
+static void
+plans_have_scopes(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key k;
+	cJSON *r;
+
+	r = kf_do(f, "{\"op\":\"plan.set\",\"name\":\"gold\",\"scopes\":[\"a:*\",\"b\"]}");
+	assert_int_equal(count(r, "scopes"), 2);
+	cJSON_Delete(r);
+	k = kf_key(f, ",\"plan\":\"gold\"");
+	r = kf_do(f, kf_on("key.show", k.id, ""));
+	assert_int_equal(count(r, "scopes"), 0);
+	assert_int_equal(count(r, "held_scopes"), 2);
+	assert_string_equal(str(r, "scopes_from"), "plan");
+	cJSON_Delete(r);
+	kf_done(f, kf_on("key.set", k.id, ",\"scopes\":[\"c\"]"));
+	r = kf_do(f, kf_on("key.show", k.id, ""));
+	assert_string_equal(item(r, "held_scopes", 0)->valuestring, "c");
+	assert_string_equal(str(r, "scopes_from"), "key");
+	cJSON_Delete(r);
+	kf_done(f, kf_on("key.set", k.id, ",\"scopes\":[]"));
+	kf_fails(f, "{\"op\":\"plan.set\",\"name\":\"gold\",\"scopes\":[\"a b\"]}", "input",
+	    "segments of letters");
+	kf_fails(f, "{\"op\":\"plan.set\",\"name\":\"gold\",\"scopes\":[\"a\",\"a\"]}", "input",
+	    "given twice");
+	kf_fails(
+	    f, "{\"op\":\"plan.set\",\"name\":\"gold\",\"scopes\":[1]}", "input", "\"scopes\"");
+	kf_fails(
+	    f, "{\"op\":\"plan.set\",\"name\":\"gold\",\"scopes\":\"a\"}", "input", "\"scopes\"");
+	kf_done(f, "{\"op\":\"plan.set\",\"name\":\"gold\"}");
+	r = kf_do(f, kf_on("key.show", k.id, ""));
+	assert_true(cJSON_IsNull(cJSON_GetObjectItem(r, "scopes_from")));
+	cJSON_Delete(r);
 }
 
 /* A default_plan that nobody made once made keys without limits. */
@@ -943,6 +991,7 @@ main(void)
 	    T(check_explains_each_step),
 	    T(check_takes_only_what_it_can),
 	    T(plans_come_and_go),
+	    T(plans_have_scopes),
 	    T(a_key_needs_a_plan_that_is_there),
 	    T(the_built_in_plan_is_shown),
 	    T(bad_plans_are_refused),
