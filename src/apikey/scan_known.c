@@ -26,7 +26,7 @@
 #include "base/secret.h"
 #include "core/keyrec.h"
 
-#define KEYS_MAX 200	  /* asked about at once; as many as the keeper takes */
+#define KEYS_MAX 64	  /* asked about at once; the keeper takes more, but has others to answer */
 #define FINDINGS_MAX 1000 /* that wait */
 #define PATIENCE_US (CLOCK_SECOND / 2)
 #define MEMORY 65536 /* answers; a power of two */

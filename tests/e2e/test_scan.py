@@ -387,6 +387,18 @@ def test_revoke_acts_once_on_what_is_live(box, directory):
     assert code == 1 and not any(f.get("revoked_now") for f in found) and {f["state"] for f in found} == {"revoked", None}
 
 
+def test_a_replaced_secret_takes_nothing_along(box, directory):
+    """What was rotated because it leaked is found for ever: the key that came after it stays."""
+    kid, old = box.create("rotated")
+    fresh = box.json("rotate", kid, "--grace", "1h")["key"]
+    code, found = lookup(box, "--revoke", "-", input=old)
+    assert code == 1 and [(f["id"], f["state"]) for f in found] == [(kid, "replaced")] and found[0]["until"] > found[0]["until"][:4]
+    assert box.json("show", kid)["state"] == "active"
+    assert "replaced, works until 20" in box.tool("scan", "--lookup", "-", input=old, check=1).stdout
+    code, found = lookup(box, "--revoke", "-", input=f"{old} {fresh}")
+    assert [f["state"] for f in found] == ["replaced", "active", "revoked"] and box.json("show", kid)["state"] == "revoked"
+
+
 def test_long_names_and_bad_ones_in_the_reason(box, directory):
     path = os.fsencode(directory) + b"/" + b"\xff\x1b" + b"d" * 200
     os.mkdir(path)
@@ -484,7 +496,8 @@ def test_asks_first_on_a_terminal(directory):
     d = Daemon(directory / "d")
     d.pepper()
     kid, key = d.create("acme")
-    (directory / "f").write_text(key)
+    # Twice, with more between than is asked about at once: it is one key.
+    (directory / "f").write_text("\n".join([key, *map(a_key, range(300)), key]))
     for answer in "\n", "n\n", "x\n":
         t = Terminal("-c", d.conf, "scan", "--revoke", directory / "f")
         t.read(r"Revoke 1 key\?")
