@@ -190,14 +190,23 @@ head_get(struct fixture *f)
 	return r;
 }
 
+/* As version *cookie, by somebody who has not its key. */
+static int
+guess_seal(void *cookie, struct span bytes, uint32_t *by, uint8_t out[32])
+{
+	*by = *(uint32_t *)cookie;
+	return digest_sha256(bytes.p, bytes.len, out, NULL);
+}
+
 /*
  * What somebody without a pepper can make: entry ${seq} with another subject behind ${prev}, its
- * hash right, sealed by a version that we do not know.
+ * hash right, as if sealed by version ${by}.
  */
 static void
-forge(struct fixture *f, uint64_t seq, const uint8_t prev[DIGEST_LEN], uint8_t hash[DIGEST_LEN])
+forge_as(struct fixture *f, uint32_t by, uint64_t seq, const uint8_t prev[DIGEST_LEN],
+    uint8_t hash[DIGEST_LEN])
 {
-	static const struct store_sealer nobody = {NULL, NULL, NULL};
+	const struct store_sealer nobody = {by != 0 ? guess_seal : NULL, NULL, &by};
 	struct store_audit a = {.seq = seq,
 	    .when_us = (int64_t)(seq * 1000),
 	    .op = span_of("key.revoke"),
@@ -216,6 +225,12 @@ forge(struct fixture *f, uint64_t seq, const uint8_t prev[DIGEST_LEN], uint8_t h
 	memmove(r->bytes, r->bytes + STORE_ENTRY_KEY, r->len);
 	assert_batch(f, step_put, r);
 	free(r);
+}
+
+static void
+forge(struct fixture *f, uint64_t seq, const uint8_t prev[DIGEST_LEN], uint8_t hash[DIGEST_LEN])
+{
+	forge_as(f, 0, seq, prev, hash);
 }
 
 /* The link of a stored entry, as the next one has it. */
@@ -409,6 +424,11 @@ hashing_anew_does_not_help(void **state)
 	assert_string_equal(verify(f), "replaced 10-10 ");
 	append(f, 3);
 	assert_string_equal(verify(f), "replaced 10-10 ");
+	/* Seals that are made up are seen in each. */
+	hash_of(f, 1, hash);
+	for (uint64_t seq = 2; seq <= 4; seq++)
+		forge_as(f, 1, seq, hash, hash);
+	assert_string_equal(verify(f), "changed 2-2 changed 3-3 changed 4-4 replaced 10-10 ");
 }
 
 static void
