@@ -5,6 +5,7 @@
  * more of it audit_follow.c's.
  */
 
+#include <pwd.h>
 #include <stdio.h>
 
 #include "apikey/audit.h"
@@ -12,6 +13,7 @@
 #include "apikey/table.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/span.h"
 #include "core/token.h"
 
 const struct table_column audit_columns[AUDIT_COLUMNS] = {{"SEQ", 1, 0}, {"WHEN", 0, 0},
@@ -94,6 +96,19 @@ origin(const cJSON *entry, char *buf, size_t cap)
 	return n > 0 && (size_t)n < cap ? buf : "";
 }
 
+/* The keeper knows the names of those who may administer; of others we may know more. */
+static const char *
+who(const cJSON *entry, char buf[32])
+{
+	const char *actor = tool_text(entry, "actor", buf);
+	const struct passwd *pw;
+	unsigned long long uid;
+
+	if (span_u64(span_of(actor), UINT32_MAX, &uid) != 0 || (pw = getpwuid((uid_t)uid)) == NULL)
+		return actor;
+	return pw->pw_name;
+}
+
 static void
 row_with(const char *when, struct table *table, const cJSON *entry)
 {
@@ -106,7 +121,7 @@ row_with(const char *when, struct table *table, const cJSON *entry)
 	table_add(table, tool_text(entry, "seq", buf), TERM_DIM);
 	table_add(table, when, TERM_PLAIN);
 	table_add(table, origin(entry, from, sizeof(from)), TERM_PLAIN);
-	table_add(table, tool_text(entry, "actor", buf), TERM_PLAIN);
+	table_add(table, who(entry, buf), TERM_PLAIN);
 	table_add(table,
 	    damaged ? "(damaged)"
 	    : n < 0 ? ""

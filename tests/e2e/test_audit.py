@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import pwd
 import re
 import shutil
 import signal
@@ -243,7 +244,10 @@ def test_refused_attempts(store, directory):
             done = subprocess.run([tool, "-c", store.conf, "revoke", "key_0123456789abcdef"], user="nobody", group="nogroup", extra_groups=[], capture_output=True, text=True)
             assert done.returncode == 1, done
         denied = store.json_lines("audit")[seen:]
-        assert [(e["op"], e["actor"], e["error"], e["detail"]) for e in denied] == [("request", "nobody", "denied", {"attempts": 1})]
+        uid = pwd.getpwnam("nobody").pw_uid
+        assert [(e["op"], e["uid"], e["actor"], e["error"], e["detail"]) for e in denied] == [("request", uid, str(uid), "denied", {"attempts": 1})]
+        # The keeper looks no stranger up; who reads the trail can.
+        assert re.search(r"socket \d+ +nobody +request \(denied\) +attempts=1", store.tool("audit", check=0).stdout)
         seen += 1
     # An id that exists nowhere is told; a key in its place is not.
     store.tool("revoke", "key_0123456789abcdef", check=1)
