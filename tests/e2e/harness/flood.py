@@ -1,6 +1,7 @@
 """Peers that want too much, in a process of their own: python3 flood.py SOCKET HOW KEYS CONNECTIONS.
 
-HOW: "ask" asks as fast as it can, one request at a time on each connection, with the keys of the file KEYS in turn ("-": junk), from one
+HOW: "ask" asks as fast as it can, one request at a time on each connection, with the keys of the file KEYS in turn ("-": junk; a file that is
+replaced is read again), from one
 address; "spread" the same from ever new addresses; "idle" connects and says nothing; "drip" sends heads byte by byte and finishes none; "run" starts the
 command line in the file KEYS again and again.
 Runs only where nobody else wants the processor, so that what is measured is what apikeyd makes others wait, and ends with its parent. Writes how
@@ -39,19 +40,23 @@ def addresses(spread):
     return (f"{10 + (i >> 24)}.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}" for i in itertools.count())
 
 
-def requests(keys, spread):
-    address, plain = addresses(spread), {}
-    for key in itertools.cycle(keys):
-        if spread:
+def requests(file, spread):
+    """The requests of one reading of the file, again and again."""
+    address = addresses(spread)
+    keys = ["junk"] if file == "-" else open(file).read().split()
+    if spread:
+        for key in itertools.cycle(keys):
             yield fcgi.request_bytes(fcgi.params_for(key, REMOTE_ADDR=next(address)))
-        else:
-            if key not in plain:
-                plain[key] = fcgi.request_bytes(fcgi.params_for(key, REMOTE_ADDR="192.0.2.200"))
-            yield plain[key]
+    yield from itertools.cycle([fcgi.request_bytes(fcgi.params_for(key, REMOTE_ADDR=next(address))) for key in keys])
 
 
-def ask(path, keys, n, spread):
-    peers, source, answers = [connect(path) for _ in range(n)], requests(keys, spread), 0
+def version(file):
+    return None if file == "-" else os.stat(file).st_mtime_ns
+
+
+def ask(path, file, n, spread):
+    peers, seen, answers = [connect(path) for _ in range(n)], version(file), 0
+    source = requests(file, spread)
     while True:
         for s in peers:
             s.sendall(next(source))
@@ -66,6 +71,8 @@ def ask(path, keys, n, spread):
             answers += 1
         if answers % (64 * n) == 0:
             tell(answers)
+            if version(file) != seen:
+                seen, source = version(file), requests(file, spread)
 
 
 def idle(path, n):
@@ -110,7 +117,7 @@ def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, n + 64)), hard))
     if how in ("ask", "spread"):
-        ask(path, ["junk"] if file == "-" else open(file).read().split(), n, how == "spread")
+        ask(path, file, n, how == "spread")
     elif how == "idle":
         idle(path, n)
     elif how == "run":
