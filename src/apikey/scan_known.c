@@ -26,7 +26,7 @@
 #include "base/secret.h"
 #include "core/keyrec.h"
 
-#define KEYS_MAX 64	  /* asked about at once; the keeper takes more, but has others to answer */
+#define KEYS_MAX 200	  /* asked about at once; as many as the keeper takes */
 #define FINDINGS_MAX 1000 /* that wait */
 #define PATIENCE_US (CLOCK_SECOND / 2)
 #define MEMORY 65536 /* answers; a power of two */
@@ -302,37 +302,62 @@ read_answer(const cJSON *o, struct scan_answer *a)
 	return 0;
 }
 
+static cJSON *
+make_request(const struct scan_known *k, size_t from)
+{
+	cJSON *request = cJSON_CreateObject(), *keys = cJSON_AddArrayToObject(request, "keys");
+	size_t i;
+
+	for (i = from; i < k->nkeys; i++)
+		cJSON_AddItemToArray(keys, cJSON_CreateString(k->keys[i]));
+	if ((size_t)cJSON_GetArraySize(keys) == k->nkeys - from &&
+	    cJSON_AddStringToObject(request, "op", "key.lookup") != NULL)
+		return request;
+	cJSON_Delete(request);
+	return NULL;
+}
+
+/* The answers to the first of the keys from ${from} on: how many, or 0 and ${e}. */
+static size_t
+look_up_some(struct scan_known *k, size_t from, struct err *e)
+{
+	cJSON *request = make_request(k, from), *result;
+	const cJSON *item;
+	size_t n = 0;
+
+	if (request == NULL) {
+		(void)err_set(e, ERR_SYSTEM, "out of memory");
+		return 0;
+	}
+	result = session_call(k->scan->tool->session, SESSION_READS, request, e);
+	cJSON_Delete(request);
+	if (result == NULL)
+		return 0;
+	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(result, "keys"))
+	{
+		if (from + n == k->nkeys || read_answer(item, &k->answers[from + n]) == -1) {
+			n = 0;
+			break;
+		}
+		n++;
+	}
+	cJSON_Delete(result);
+	if (n == 0)
+		(void)err_set(e, ERR_INTERNAL, "the keeper's answer is not to what was asked");
+	return n;
+}
+
 /* The answer to each of the keys that wait.  0 or -1. */
 static int
 look_up(struct scan_known *k, struct err *e)
 {
-	cJSON *request = cJSON_CreateObject(), *keys, *result = NULL;
-	const cJSON *item;
-	size_t i, n = 0;
-	int rc = -1;
+	size_t from = 0, n = 1;
 
-	keys = cJSON_AddArrayToObject(request, "keys");
-	for (i = 0; i < k->nkeys; i++)
-		cJSON_AddItemToArray(keys, cJSON_CreateString(k->keys[i]));
-	if ((size_t)cJSON_GetArraySize(keys) != k->nkeys)
-		(void)err_set(e, ERR_SYSTEM, "out of memory");
-	else
-		result = tool_ask(k->scan->tool, "key.lookup", request, e);
-	cJSON_Delete(request);
-	if (result == NULL)
-		return -1;
-	cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(result, "keys"))
-	{
-		if (n == k->nkeys || read_answer(item, &k->answers[n]) == -1)
-			goto out;
-		n++;
-	}
-	rc = n == k->nkeys ? 0 : -1;
-out:
-	if (rc == -1)
-		(void)err_set(e, ERR_INTERNAL, "the keeper's answer is not to what was asked");
-	cJSON_Delete(result);
-	return rc;
+	for (; from < k->nkeys && n > 0; from += n)
+		n = look_up_some(k, from, e);
+	/* What follows is printed, and who reads it may take his time: others want the store. */
+	session_rest(k->scan->tool->session);
+	return n > 0 ? 0 : -1;
 }
 
 static void

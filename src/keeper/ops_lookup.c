@@ -4,7 +4,8 @@
  * key.lookup: which of these keys are known here, and what are they good for?  For whoever found
  * keys where none should be (`apikey scan`).
  *
- * Run by ops.c.  It reads only, and no more than OPS_PAGE_MAX keys a call.
+ * Run by ops.c.  It reads only.  A page is as long as checks may wait: the answer is about the
+ * first of the keys, and whoever asks goes on with those behind them.
  *
  * Invariants: of a key that is known the id and the state are told, of one that is not nothing; no
  * key and no digest is in a reply or a message; a secret that was replaced is not taken for the
@@ -60,15 +61,18 @@ look_up(struct ops_call *c, struct found *k, struct span key, struct err *e)
 }
 
 static int
-look_up_all(struct ops_call *c, struct found *k, const cJSON *keys, cJSON *to, struct err *e)
+look_up_page(struct ops_call *c, struct found *k, const cJSON *keys, cJSON *to, struct err *e)
 {
 	const cJSON *item;
+	size_t n = 0;
 	cJSON *o;
 
 	cJSON_ArrayForEach(item, keys)
 	{
 		struct span key = span_of(cJSON_GetStringValue(item));
 
+		if (ops_page_full(c, n++))
+			break;
 		if (key.len == 0 || key.len > WIRE_CREDENTIAL_MAX)
 			return err_set(e, ERR_INPUT, "\"keys\" must be strings of 1 to %d bytes",
 			    WIRE_CREDENTIAL_MAX);
@@ -100,7 +104,7 @@ ops_lookup(struct ops_call *c, struct err *e)
 		free(k);
 		return err_set(e, ERR_SYSTEM, "out of memory");
 	}
-	rc = look_up_all(c, k, keys, to, e);
+	rc = look_up_page(c, k, keys, to, e);
 	free(k);
 	return rc;
 }
