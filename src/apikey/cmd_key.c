@@ -65,15 +65,35 @@ make_and_show(struct tool *t, cJSON *request, int quiet, struct err *e)
 	return NULL;
 }
 
+/* A key that another system made: there is nothing to be shown but its record. */
+static int
+create_imported(struct tool *t, cJSON *request, struct err *e)
+{
+	cJSON *record = tool_change(t, "key.create", request, e);
+	int rc;
+
+	if (record == NULL)
+		return -1;
+	rc = t->json ? output_json(record, e) : keyshow_record(t, record, e);
+	cJSON_Delete(record);
+	return rc == 0 ? TOOL_DONE : -1;
+}
+
 int
 cmd_key_create(struct tool *t, struct options *o, struct err *e)
 {
 	int quiet = options_local(o, "quiet"), rc = 0;
+	int imported = cJSON_GetObjectItemCaseSensitive(o->request, "digest") != NULL;
 	sigset_t before;
 	cJSON *record;
 
 	if (quiet && t->json)
 		return err_set(e, ERR_USAGE, "--quiet and --json exclude each other");
+	if (quiet && imported)
+		return err_set(e, ERR_USAGE,
+		    "--quiet and --import-digest exclude each other: there is no key to print");
+	if (imported)
+		return create_imported(t, o->request, e);
 	keyshow_hold(&before);
 	record = make_and_show(t, o->request, quiet, e);
 	keyshow_release(&before);

@@ -105,6 +105,16 @@ static const struct option_def create_options[] = {
 	.arg = "ENV",
 	.choices = "live|test",
 	.help = "live (the default) or test; part of the key's text"},
+    {.name = "import-digest",
+	.kind = OPTION_TEXT,
+	.member = "digest",
+	.arg = "DIGEST",
+	.help = "sha256:HEX of a key that another system made; no key is made then"},
+    {.name = "start",
+	.kind = OPTION_TEXT,
+	.member = "start",
+	.arg = "TEXT",
+	.help = "with it: how that key begins, as far as everybody may see it"},
     {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .help = "print the key and nothing else"},
     {.name = NULL}};
 
@@ -399,6 +409,20 @@ static const struct option_def doctor_options[] = {
 	.help = "of each request; 10s if not given"},
     {.name = NULL}};
 
+static const struct option_def import_options[] = {
+    {.name = "batch",
+	.kind = OPTION_NUMBER,
+	.arg = "N",
+	.max = 500,
+	.help = "lines that are imported all or none, at most; 100 if not given"},
+    {.name = "skip-existing",
+	.kind = OPTION_FLAG,
+	.help = "pass over what is there already: to go on with a file"},
+    {.name = "dry-run", .kind = OPTION_FLAG, .help = "look at all lines, import none"},
+    {.name = NULL}};
+
+static const struct option_operand file_operand[] = {{"FILE", "file", 1, 0}, {NULL, NULL, 0, 0}};
+
 static const struct option_def owner_list_options[] = {
     {.name = "disabled",
 	.kind = OPTION_FLAG,
@@ -518,6 +542,20 @@ static const struct command commands[] = {
     {"plan", "show", cmd_plan_show, NULL, plan_operand, 0, "show one plan", NULL},
     {"plan", "remove", cmd_plan_remove, NULL, plan_operand, 0, "remove a plan that no key names",
 	NULL},
+    {"import", NULL, cmd_import, import_options, file_operand, 0,
+	"import keys, a JSON object on each line",
+	"FILE, or - or nothing for standard input. Members are those that list --json prints, and\n"
+	"\"digest\", sha256: and the hash in hex of a key that another system made. A line "
+	"without\n"
+	"it gets a new key. Each batch is imported whole or not at all: a line that is refused is\n"
+	"told with its reason, and the others of its batch are not imported with it.\n"
+	"Prints an object for each line: its number, the id, and the key if one was made, which "
+	"is\n"
+	"shown this once. The exit status is 1 when any line was not imported.\n"},
+    {"export", NULL, cmd_export, list_options, NULL, 0,
+	"print keys as import takes them, without secrets",
+	"An object on each line, as list --json. The keys themselves are kept nowhere, and their\n"
+	"digests are of no use without the pepper: importing such lines makes new keys.\n"},
     {"owner", "list", cmd_owner_list, owner_list_options, NULL, 0,
 	"list owners, and how many keys each has", NULL},
     {"owner", "show", cmd_owner_show, NULL, owner_operand, 0,

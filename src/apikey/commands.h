@@ -40,6 +40,10 @@ int cmd_plan_list(struct tool *, struct options *, struct err *);
 int cmd_plan_show(struct tool *, struct options *, struct err *);
 int cmd_plan_remove(struct tool *, struct options *, struct err *);
 
+/* cmd_import.c */
+int cmd_import(struct tool *, struct options *, struct err *);
+int cmd_export(struct tool *, struct options *, struct err *);
+
 /* cmd_owner.c */
 int cmd_owner_list(struct tool *, struct options *, struct err *);
 int cmd_owner_show(struct tool *, struct options *, struct err *);

@@ -40,6 +40,7 @@ struct config {
 	size_t nquery_parameters;
 	char *query_parameters[CONFIG_LIST_MAX];
 	int allow_query_keys;
+	int accept_foreign_keys;
 	int strict_paths;
 	int encrypt_store;
 	enum config_browsers reject_browsers;

@@ -322,6 +322,18 @@ static const struct setting table[] = {
 	       "histories "
 	       "and Referer headers. When false they are refused with 400 `key_in_url` and marked "
 	       "exposed."},
+    {.name = "accept_foreign_keys",
+	.kind = SETTING_BOOL,
+	.offset = FIELD(accept_foreign_keys),
+	.def = "false",
+	.doc =
+	    "Whether keys that another system made are looked up, whatever their form: up to 512 "
+	    "visible ASCII characters without a comma. They are brought in by their SHA-256, with "
+	    "`apikey create --import-digest` or `apikey import`; those that have the form and the "
+	    "checksum of this gate's own keys work without this. When true, nothing is refused by "
+	    "its form alone, and a value of 16 and more such characters under one of the "
+	    "`query_parameters` counts as a key in the URL: leave names out of that list which "
+	    "are used for something else."},
     {.name = "strict_paths",
 	.kind = SETTING_BOOL,
 	.offset = FIELD(strict_paths),

@@ -152,6 +152,17 @@ token_valid(struct span s, struct span prefix)
 	return diff == 0;
 }
 
+int
+token_foreign_ok(struct span s)
+{
+	if (s.len == 0 || s.len > TOKEN_FOREIGN_MAX)
+		return 0;
+	for (size_t i = 0; i < s.len; i++)
+		if (s.p[i] < 0x21 || s.p[i] > 0x7e || s.p[i] == ',')
+			return 0;
+	return 1;
+}
+
 void
 token_start(struct span s, char out[TOKEN_START_MAX + 1])
 {

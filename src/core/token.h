@@ -23,6 +23,10 @@
 #define TOKEN_START_MAX (TOKEN_PREFIX_MAX + 6 + TOKEN_SHOWN)
 #define TOKEN_ID_LEN 20 /* "key_" and 16 characters, without NUL */
 
+/* Keys that other systems made, and that are imported by their SHA-256. */
+#define TOKEN_FOREIGN_MAX 512	 /* bytes */
+#define TOKEN_FOREIGN_URL_MIN 16 /* shorter values of query parameters are taken for something else */
+
 enum token_env { TOKEN_LIVE, TOKEN_TEST };
 
 const char *token_env_name(enum token_env);
@@ -44,6 +48,9 @@ int token_has_form(struct span s, struct span prefix);
 
 /* Has it the form and the right checksum? */
 int token_valid(struct span s, struct span prefix);
+
+/* May ${s} be a key of another system?  1 to TOKEN_FOREIGN_MAX visible ASCII characters, no comma. */
+int token_foreign_ok(struct span s);
 
 /* The visible start of a key of valid form: prefix, environment and 4 characters ("ak_live_3kTM"). */
 void token_start(struct span, char[TOKEN_START_MAX + 1]);

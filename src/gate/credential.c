@@ -7,7 +7,8 @@
  *
  * The URL is searched in both places where servers put its query, because some leave QUERY_STRING
  * empty (nginx's auth_request) and some rewrite REQUEST_URI.  Only values of a key's form count
- * there: `?key=name` is a client's own business.
+ * there: `?key=name` is a client's own business.  Where foreign keys are accepted that is any
+ * longer value: a key of another system is not known by its form.
  *
  * Invariants: all params are walked, never only the first of a name; a key decoded here is in the
  * caller's memory alone.
@@ -171,9 +172,18 @@ look_at_url(const struct search *s, const struct params *params)
 	}
 }
 
+/* May a value be a key of another system?  Short ones are what most parameters have. */
+static int
+may_be_foreign(const struct config *config, struct span value)
+{
+	return config->accept_foreign_keys && value.len >= TOKEN_FOREIGN_URL_MIN &&
+	       token_foreign_ok(value);
+}
+
 /* The first value of a key's form, and whether there are others. */
 struct first {
-	struct span prefix, key;
+	const struct config *config;
+	struct span key;
 	char *mem;
 	int found;
 };
@@ -184,7 +194,7 @@ take_first(void *cookie, struct span value)
 	struct first *f = cookie;
 	struct span key = span_trim(value);
 
-	if (!token_has_form(key, f->prefix))
+	if (!token_has_form(key, span_of(f->config->key_prefix)) && !may_be_foreign(f->config, key))
 		return;
 	if (f->found == 0) {
 		memcpy(f->mem, key.p, key.len);
@@ -199,7 +209,7 @@ int
 credential_in_url(const struct params *params, const struct config *config,
     char mem[CREDENTIAL_URL_MAX], struct span *key)
 {
-	struct first first = {.prefix = span_of(config->key_prefix), .mem = mem};
+	struct first first = {.config = config, .mem = mem};
 
 	look_at_url(&(struct search){config, take_first, &first}, params);
 	*key = first.key;
@@ -207,7 +217,7 @@ credential_in_url(const struct params *params, const struct config *config,
 }
 
 struct seen_list {
-	struct span prefix;
+	const struct config *config;
 	struct credential_seen *at;
 	size_t n;
 	int in_url;
@@ -219,7 +229,7 @@ add_seen(struct seen_list *l, struct span key)
 	struct credential_seen *seen;
 	size_t i;
 
-	if (l->n == CREDENTIAL_SEEN_MAX || !token_valid(key, l->prefix))
+	if (l->n == CREDENTIAL_SEEN_MAX)
 		return;
 	for (i = 0; i < l->n; i++)
 		if (credential_equal((struct span){l->at[i].text, l->at[i].len}, key))
@@ -230,27 +240,64 @@ add_seen(struct seen_list *l, struct span key)
 	memcpy(seen->text, key.p, key.len);
 }
 
-/* Keys anywhere in ${text}: whatever no key can hold stands between two. */
 static void
-add_all_seen(void *cookie, struct span text)
+add_own(struct seen_list *l, struct span word)
 {
-	static const char made_of[] =
-	    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+	if (token_valid(word, span_of(l->config->key_prefix)))
+		add_seen(l, word);
+}
+
+static void
+add_foreign(struct seen_list *l, struct span word)
+{
+	if (may_be_foreign(l->config, word))
+		add_seen(l, word);
+}
+
+static int
+is_of_own(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+	       c == '_';
+}
+
+static int
+is_of_foreign(char c)
+{
+	return c >= 0x21 && c <= 0x7e && c != ',';
+}
+
+/* What stands in ${text} between characters that no key of the kind can hold. */
+static void
+each_word(struct seen_list *l, struct span text, int (*is_of)(char),
+    void (*add)(struct seen_list *, struct span))
+{
 	size_t i, start = 0;
 
 	for (i = 0; i <= text.len; i++) {
-		if (i < text.len && memchr(made_of, text.p[i], sizeof(made_of) - 1) != NULL)
+		if (i < text.len && is_of(text.p[i]))
 			continue;
-		add_seen(cookie, (struct span){text.p + start, i - start});
+		add(l, (struct span){text.p + start, i - start});
 		start = i + 1;
 	}
+}
+
+/* Keys anywhere in ${text}. */
+static void
+add_all_seen(void *cookie, struct span text)
+{
+	struct seen_list *l = cookie;
+
+	each_word(l, text, is_of_own, add_own);
+	if (l->config->accept_foreign_keys)
+		each_word(l, text, is_of_foreign, add_foreign);
 }
 
 size_t
 credential_seen(const struct params *params, const struct config *config,
     struct credential_seen seen[CREDENTIAL_SEEN_MAX])
 {
-	struct seen_list list = {.prefix = span_of(config->key_prefix), .at = seen, .in_url = 1};
+	struct seen_list list = {.config = config, .at = seen, .in_url = 1};
 	size_t i;
 
 	look_at_url(&(struct search){config, add_all_seen, &list}, params);

@@ -10,7 +10,7 @@
 #include "core/verdict.h"
 #include "http/params.h"
 
-#define CREDENTIAL_URL_MAX 128 /* bytes of a percent-decoded value that may be a key */
+#define CREDENTIAL_URL_MAX TOKEN_FOREIGN_MAX /* bytes of a percent-decoded value that may be a key */
 #define CREDENTIAL_SEEN_MAX 4  /* keys of one request that are reported as exposed */
 
 /*
@@ -31,13 +31,14 @@ int credential_in_url(
 struct credential_seen {
 	int in_url;
 	size_t len;
-	char text[TOKEN_MAX];
+	char text[TOKEN_FOREIGN_MAX];
 };
 
 /*
  * All keys of right form and checksum in the credential headers (repeated, listed, of whatever
- * scheme) and in the URL, each once, at most CREDENTIAL_SEEN_MAX, those of the URL first.  Returns
- * how many; they are copies, which the caller wipes.
+ * scheme) and in the URL, and where foreign keys are accepted what may be one, each once, at most
+ * CREDENTIAL_SEEN_MAX, those of the URL first.  Returns how many; they are copies, which the caller
+ * wipes.
  */
 size_t credential_seen(
     const struct params *, const struct config *, struct credential_seen[CREDENTIAL_SEEN_MAX]);

@@ -30,7 +30,7 @@ steps_init(struct steps *s, const struct facts_rules *rules, const struct params
 void
 steps_wipe(struct steps *s)
 {
-	secret_wipe(s->url_mem, sizeof(s->url_mem));
+	secret_wipe(s->url_mem, s->url_key.len);
 }
 
 static enum verdict
@@ -86,6 +86,10 @@ step_checksum(struct steps *s, const char **detail)
 
 	if (token_valid(s->key, prefix)) {
 		*detail = "form and checksum are right";
+		return VERDICT_OK;
+	}
+	if (s->config->accept_foreign_keys && token_foreign_ok(s->key)) {
+		*detail = "another system may have made it, which accept_foreign_keys allows";
 		return VERDICT_OK;
 	}
 	*detail = token_has_form(s->key, prefix) ? "the checksum does not fit: mistyped or cut off"

@@ -36,6 +36,7 @@ struct decide {
 	char default_plan[PLAN_NAME_MAX + 1];
 	enum config_browsers browsers;
 	enum config_exposure on_exposure;
+	int accept_foreign;
 	int writable;
 	uint64_t generation; /* of plans and keys */
 	struct limits_plans *plans;
@@ -112,6 +113,7 @@ decide_configure(struct decide *d, const struct config *c, struct err *e)
 		return -1;
 	d->browsers = c->reject_browsers;
 	d->on_exposure = c->on_exposure;
+	d->accept_foreign = c->accept_foreign_keys;
 	return 0;
 }
 
@@ -452,29 +454,43 @@ note_browser(struct decide *d, const struct wire_check *c, const struct rules_re
 
 /* ---- the steps ---- */
 
+/* Form and checksum, which the worker has looked at: this one may not be ours.  1, or 0, told why
+ * not. */
+static int
+has_form(const struct decide *d, struct span credential, struct decide_watch *x)
+{
+	struct span prefix = span_of(d->prefix);
+
+	if (token_valid(credential, prefix)) {
+		tell(x, "form", 1, NULL);
+		tell(x, "checksum", 1, NULL);
+		return 1;
+	}
+	if (d->accept_foreign && token_foreign_ok(credential)) {
+		tell(x, "form", 1, "not of this gate's form; accept_foreign_keys allows it");
+		return 1;
+	}
+	if (x != NULL && !token_has_form(credential, prefix)) {
+		tell(x, "form", 0, "this is not of the form of a key of this gate");
+		return 0;
+	}
+	tell(x, "form", 1, NULL);
+	tell(x, "checksum", 0, "the checksum does not fit: mistyped or cut off");
+	return 0;
+}
+
 /* The key that is asked about into D->key: 1; 0, told why not; -1. */
 static int
 look_up(struct decide *d, const struct wire_check *c, struct decide_watch *x, struct err *e)
 {
-	struct span prefix = span_of(d->prefix);
 	int rc;
 
-	if (x != NULL && x->id != NULL) {
+	if (x != NULL && x->id != NULL)
 		rc = found_by_id(&d->key, d->store, span_of(x->id), e);
-	} else {
-		if (x != NULL && !token_has_form(c->credential, prefix)) {
-			tell(x, "form", 0, "this is not of the form of a key of this gate");
-			return 0;
-		}
-		tell(x, "form", 1, NULL);
-		/* The worker has looked at form and checksum: this one may not be ours. */
-		if (!token_valid(c->credential, prefix)) {
-			tell(x, "checksum", 0, "the checksum does not fit: mistyped or cut off");
-			return 0;
-		}
-		tell(x, "checksum", 1, NULL);
+	else if (has_form(d, c->credential, x))
 		rc = found_by_credential(&d->key, d->store, d->peppers, c->credential, e);
-	}
+	else
+		return 0;
 	if (rc >= 0)
 		tell(x, "lookup", rc, rc == 1 ? d->key.rec.id : "no such key is known here");
 	return rc;

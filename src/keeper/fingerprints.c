@@ -174,8 +174,7 @@ look_for(void *cookie, const struct store_secrets *under, struct err *e)
 	    "pepper %u is not in %s, and %llu keys of this store need it; bring the file back from "
 	    "its backup (without one these keys are lost: apikey pepper retire %u --force gives "
 	    "them up)",
-	    (unsigned)under->pepper, l->file, (unsigned long long)need,
-	    (unsigned)under->pepper);
+	    (unsigned)under->pepper, l->file, (unsigned long long)need, (unsigned)under->pepper);
 }
 
 int

@@ -14,30 +14,56 @@
 #include "keeper/found.h"
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/secret.h"
 #include "keeper/trail.h"
 
 #define TOLD_US (INT64_C(86400) * CLOCK_SECOND)
 
-int
-found_by_credential(struct found *k, struct store *store, struct peppers *peppers,
-    struct span credential, struct err *e)
+/* The key of which ${secret} is the secret, in that form: 1, 0 unknown, -1. */
+static int
+by_secret(struct found *k, struct store *store, struct peppers *peppers, struct span secret,
+    enum keyrec_digest form, struct err *e)
 {
 	size_t n = peppers_count(peppers);
 	int rc;
 
 	for (size_t i = 0; i < n; i++) {
-		if (peppers_digest(peppers, i, credential, k->digest) != 0)
+		if (peppers_digest(peppers, i, secret, k->digest) != 0)
 			return err_set(e, ERR_SYSTEM, "cannot make the digest of a key");
 		if (i == 0)
 			memcpy(k->newest, k->digest, sizeof(k->newest));
 		rc = store_key_match(store, k->digest, k->record, &k->rec, &k->match, e);
-		if (rc != 0) {
+		/* A credential that happens to be the hash of a key must not do in its place. */
+		if (rc < 0 || (rc == 1 && k->match.digest_of == form)) {
 			k->pepper = i;
 			return rc;
 		}
 	}
 	return 0;
+}
+
+/*
+ * A key of our own is found first and costs one hash a pepper; the hash of the credential is looked
+ * for only when there are keys of which nothing else was ever here.  Until a key is found every
+ * credential goes the same way.
+ */
+int
+found_by_credential(struct found *k, struct store *store, struct peppers *peppers,
+    struct span credential, struct err *e)
+{
+	uint8_t hash[DIGEST_LEN];
+	int rc = by_secret(k, store, peppers, credential, KEYREC_OF_KEY, e);
+
+	if (rc != 0 || store_imported(store) == 0)
+		return rc;
+	if (digest_sha256(credential.p, credential.len, hash, e) == 0)
+		rc = by_secret(k, store, peppers, (struct span){(const char *)hash, sizeof(hash)},
+		    KEYREC_OF_SHA256, e);
+	else
+		rc = -1;
+	secret_wipe(hash, sizeof(hash));
+	return rc;
 }
 
 int

@@ -24,16 +24,13 @@
 	{                                                                                          \
 		"op", __VA_ARGS__ NULL                                                             \
 	}
-#define KEY_MEMBERS                                                                                \
-	"owner", "name", "member", "plan", "scopes", "allow_ips", "referrers", "apps", "expires",  \
-	    "not_before", "meta", "methods", "browsers",
-
 static const struct ops_op table[] = {
     {"ping", OPS_UNPEPPERED, ops_misc_ping, MEMBERS()},
-    {"key.create", OPS_WRITES, ops_key_create, MEMBERS("env", KEY_MEMBERS)},
+    {"key.create", OPS_WRITES, ops_key_create, MEMBERS("env", "digest", "start", OPS_KEY_MEMBERS)},
+    {"key.import", OPS_WRITES, ops_import, MEMBERS("keys", "skip_existing", "dry_run", )},
     {"key.list", 0, ops_look_list, MEMBERS(OPS_FILTER "max", )},
     {"key.show", 0, ops_look_show, MEMBERS("id", )},
-    {"key.set", OPS_WRITES, ops_key_set, MEMBERS("id", "clear_exposed", KEY_MEMBERS)},
+    {"key.set", OPS_WRITES, ops_key_set, MEMBERS("id", "clear_exposed", OPS_KEY_MEMBERS)},
     {"key.disable", OPS_WRITES | OPS_URGENT, ops_key_disable, MEMBERS("id", )},
     {"key.enable", OPS_WRITES, ops_key_enable, MEMBERS("id", )},
     {"key.rotate", OPS_WRITES, ops_life_rotate, MEMBERS("id", "grace", )},
@@ -116,8 +113,9 @@ static int
 in_batch(void *cookie, struct err *e)
 {
 	struct ops_call *c = cookie;
+	int rc = c->op->run(c, e);
 
-	return c->op->run(c, e);
+	return c->undo ? -1 : rc;
 }
 
 /* What follows from a committed change in memory. */
@@ -153,7 +151,7 @@ run_write(struct ops_call *c, struct err *e)
 	if (rc != 0) {
 		c->changed = 0;
 		peppers_free(&c->fresh_peppers);
-		return -1;
+		return c->undo ? 0 : -1;
 	}
 	if (c->changed)
 		committed(c);

@@ -34,6 +34,7 @@ struct ops_call {
 	struct decide_times now;
 	int64_t page_until_us; /* CLOCK_MONOTONIC: what OPS_PAGE_US gives it */
 	int changed;	       /* set by ops_audit */
+	int undo; /* nothing of the batch is to be stored; the result is told all the same */
 	char subject[STORE_AUDIT_WORD_MAX + 1];
 	struct peppers *fresh_peppers; /* to be used once the batch is committed */
 };
@@ -142,6 +143,25 @@ int ops_key_set(struct ops_call *, struct err *);
 int ops_key_disable(struct ops_call *, struct err *);
 int ops_key_enable(struct ops_call *, struct err *);
 int ops_key_revoke(struct ops_call *, struct err *);
+
+/* "env" of the request, or live. */
+int ops_key_env(const struct ops_call *, struct keyrec *, struct err *)
+    __attribute__((warn_unused_result));
+
+/* ops_import.c */
+
+/* Members of a request that makes or changes a key. */
+#define OPS_KEY_MEMBERS                                                                            \
+	"owner", "name", "member", "plan", "scopes", "allow_ips", "referrers", "apps", "expires",  \
+	    "not_before", "meta", "methods", "browsers",
+#define OPS_IMPORT_MAX 500 /* records of one import */
+/*
+ * The request's "digest", of a key that another system made, and its "start" into the draft: 0; 1 when
+ * a key has this secret already, ${there} is its id; -1.
+ */
+int ops_import_secret(const struct ops_call *, struct ops_draft *, char there[TOKEN_ID_LEN + 1],
+    struct err *) __attribute__((warn_unused_result));
+int ops_import(struct ops_call *, struct err *);
 
 /* ops_look.c */
 int ops_look_list(struct ops_call *, struct err *);

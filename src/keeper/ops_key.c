@@ -33,8 +33,8 @@ ops_draft_free(struct ops_draft *d)
 	free(d);
 }
 
-static int
-choose_env(const struct ops_call *c, struct keyrec *rec, struct err *e)
+int
+ops_key_env(const struct ops_call *c, struct keyrec *rec, struct err *e)
 {
 	const char *s = json_str(c->request, "env", e);
 	int env = TOKEN_LIVE;
@@ -68,6 +68,26 @@ ops_key_secret(const struct ops_call *c, struct ops_draft *d, char key[TOKEN_MAX
 	return 0;
 }
 
+/* The secret of a new key: one that is made here (${key} is not empty then), or that of another
+ * system. */
+static int
+first_secret(const struct ops_call *c, struct ops_draft *d, char key[TOKEN_MAX + 1],
+    char start[TOKEN_START_MAX + 1], struct err *e)
+{
+	char there[TOKEN_ID_LEN + 1];
+	int rc;
+
+	if (cJSON_GetObjectItemCaseSensitive(c->request, "digest") == NULL) {
+		if (cJSON_GetObjectItemCaseSensitive(c->request, "start") != NULL)
+			return err_set(e, ERR_USAGE,
+			    "the visible start of a key that is made here is its own");
+		return ops_key_secret(c, d, key, start, e);
+	}
+	if ((rc = ops_import_secret(c, d, there, e)) == 1)
+		return err_set(e, ERR_CONFLICT, "the same key is there already, as %s", there);
+	return rc;
+}
+
 int
 ops_key_create(struct ops_call *c, struct err *e)
 {
@@ -79,8 +99,8 @@ ops_key_create(struct ops_call *c, struct err *e)
 		return -1;
 	d->rec.state = KEYREC_ACTIVE;
 	d->rec.created_us = d->rec.changed_us = c->now.wall_us;
-	if (choose_env(c, &d->rec, e) != 0 || token_id_generate(d->rec.id, e) != 0 ||
-	    ops_key_secret(c, d, key, start, e) != 0 || ops_record_apply(c, d, e) < 0)
+	if (ops_key_env(c, &d->rec, e) != 0 || token_id_generate(d->rec.id, e) != 0 ||
+	    first_secret(c, d, key, start, e) != 0 || ops_record_apply(c, d, e) < 0)
 		goto out;
 	ops_record_json(&d->rec, c->now.wall_us, c->result);
 	if (store_key_insert(c->ops->store, d->digest, &d->rec, e) != 0 ||
@@ -88,7 +108,7 @@ ops_key_create(struct ops_call *c, struct err *e)
 		goto out;
 	if (ops_life_json(c, &d->rec, c->result, e) != 0)
 		goto out;
-	if (cJSON_AddStringToObject(c->result, "key", key) == NULL) {
+	if (key[0] != '\0' && cJSON_AddStringToObject(c->result, "key", key) == NULL) {
 		err_set(e, ERR_SYSTEM, "out of memory");
 		goto out;
 	}

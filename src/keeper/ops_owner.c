@@ -12,13 +12,10 @@
 
 #include "keeper/ops_call.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 
-#define OWNERS_PAGE                                                                                \
-	100 /* in one list; each costs up to STORE_OWNER_KEYS_MAX entries of an index              \
-	     */
-#define ENTRIES_PAGE 5000 /* of the index, in one list */
-#define MEMBERS_PAGE OPS_PAGE_MAX
+#define OWNERS_PAGE 100 /* in one list */
 
 static int
 out_of_memory(struct err *e)
@@ -96,7 +93,6 @@ struct listing {
 	struct ops_call *call;
 	cJSON *owners;
 	size_t found, max;
-	uint64_t entries;
 	char last[KEYREC_OWNER_MAX + 1];
 };
 
@@ -106,7 +102,7 @@ list_one(void *cookie, struct span owner, uint64_t keys, struct err *e)
 	struct listing *l = cookie;
 	cJSON *o;
 
-	if (l->found == l->max || l->entries > ENTRIES_PAGE)
+	if (l->found == l->max || (l->found > 0 && clock_mono_us() >= l->call->page_until_us))
 		return 1;
 	if ((o = cJSON_CreateObject()) == NULL || !cJSON_AddItemToArray(l->owners, o)) {
 		cJSON_Delete(o);
@@ -116,7 +112,6 @@ list_one(void *cookie, struct span owner, uint64_t keys, struct err *e)
 	cJSON_AddNumberToObject(o, "keys", (double)keys);
 	cJSON_AddBoolToObject(o, "more_keys", keys == STORE_OWNER_KEYS_MAX);
 	l->found++;
-	l->entries += keys;
 	if (span_copy(l->last, sizeof(l->last), owner) != 0)
 		return err_set(e, ERR_INTERNAL, "an owner's name is too long");
 	return add_stop(l->call, owner, o, e);
@@ -226,48 +221,41 @@ ops_owner_show(struct ops_call *c, struct err *e)
 /* ---- disable, enable ---- */
 
 static int
-no_such_owner(struct err *e)
+tell_owner(struct ops_call *c, struct span owner, cJSON *o, struct err *e)
 {
-	return err_set(e, ERR_NOT_FOUND, "no key has this owner; apikey owner list shows all");
-}
-
-/* An owner as admins see it; the caller's.  NULL and ${e}. */
-static cJSON *
-as_it_is(struct ops_call *c, struct span owner, struct err *e)
-{
-	cJSON *o = cJSON_CreateObject();
-
 	json_add_span(o, "owner", owner);
-	if (add_stop(c, owner, o, e) == 0)
-		return o;
-	cJSON_Delete(o);
-	return NULL;
+	return add_stop(c, owner, o, e);
 }
 
-/* Store the stop (NULL: the end of one), tell the trail if that changed anything, and show it. */
+/* Have it done: ${stop}, or on again when that is NULL. */
 static int
-switch_owner(struct ops_call *c, struct span owner, const struct store_stop *stop, uint64_t any,
-    struct err *e)
+switch_owner(struct ops_call *c, struct span owner, const struct store_stop *stop, struct err *e)
 {
+	struct store *store = c->ops->store;
+	cJSON *before = cJSON_CreateObject();
 	char subject[STORE_AUDIT_WORD_MAX + 1];
-	cJSON *before;
-	int rc;
+	uint64_t any;
+	int done, rc = -1;
 
-	if (span_copy(subject, sizeof(subject), owner) != 0)
-		return err_set(e, ERR_INTERNAL, "the name of an owner is too long");
-	if ((before = as_it_is(c, owner, e)) == NULL)
-		return -1;
-	rc = stop != NULL ? store_owner_stop(c->ops->store, owner, stop, e)
-			  : store_owner_resume(c->ops->store, owner, e);
-	if (rc == 0 && any == 0)
-		rc = no_such_owner(e);
-	if (rc >= 0) {
-		json_add_span(c->result, "owner", owner);
-		if (add_stop(c, owner, c->result, e) != 0)
-			rc = -1;
+	if (store_owner_keys(store, owner, &any, e) != 0 || tell_owner(c, owner, before, e) != 0)
+		goto out;
+	done = stop != NULL && any == 0 ? 0
+	       : stop != NULL		? store_owner_stop(store, owner, stop, e)
+					: store_owner_resume(store, owner, e);
+	if (done < 0)
+		goto out;
+	/* One that nobody has is a slip of the pen, and would be found out too late. */
+	if (any == 0 && done == 0) {
+		err_set(e, ERR_NOT_FOUND, "no key has this owner; apikey owner list shows all");
+		goto out;
 	}
-	if (rc == 1)
-		rc = ops_audit_change(c, subject, before, c->result, e);
+	if (tell_owner(c, owner, c->result, e) != 0)
+		goto out;
+	if (done && span_copy(subject, sizeof(subject), owner) != 0)
+		err_set(e, ERR_INTERNAL, "an owner's name is too long");
+	else if (!done || ops_audit_change(c, subject, before, c->result, e) == 0)
+		rc = 0;
+out:
 	cJSON_Delete(before);
 	return rc;
 }
@@ -278,7 +266,6 @@ ops_owner_disable(struct ops_call *c, struct err *e)
 	const char *reason = json_str(c->request, "reason", e);
 	struct store_stop stop = {.since_us = c->now.wall_us, .uid = (uint32_t)c->peer->uid};
 	struct span owner;
-	uint64_t any;
 
 	if (e->code != ERR_NONE || need_owner(c, &owner, e) != 0)
 		return -1;
@@ -287,21 +274,13 @@ ops_owner_disable(struct ops_call *c, struct err *e)
 		return err_set(e, ERR_INPUT, "\"reason\": printable text of at most %d bytes",
 		    KEYREC_REASON_MAX);
 	ops_who(c, stop.by, sizeof(stop.by));
-	/* One that nobody has is a slip of the pen, and would be found out too late. */
-	if (store_owner_keys(c->ops->store, owner, &any, e) != 0)
-		return -1;
-	if (any == 0)
-		return no_such_owner(e);
-	return switch_owner(c, owner, &stop, any, e);
+	return switch_owner(c, owner, &stop, e);
 }
 
 int
 ops_owner_enable(struct ops_call *c, struct err *e)
 {
 	struct span owner;
-	uint64_t any;
 
-	if (need_owner(c, &owner, e) != 0 || store_owner_keys(c->ops->store, owner, &any, e) != 0)
-		return -1;
-	return switch_owner(c, owner, NULL, any, e);
+	return need_owner(c, &owner, e) == 0 ? switch_owner(c, owner, NULL, e) : -1;
 }

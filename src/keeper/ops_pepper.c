@@ -153,7 +153,8 @@ may_retire(const struct ops_call *c, uint32_t version, enum fingerprints_state s
 	if (need == 0 || force || state == FINGERPRINTS_RETIRED)
 		return 0;
 	return err_set(e, ERR_CONFLICT,
-	    "%llu keys (and %llu old secrets in their grace) still need pepper %u: they move to the "
+	    "%llu keys (and %llu old secrets in their grace) still need pepper %u: they move to "
+	    "the "
 	    "newest when they are next used, and apikey list --pepper %u shows the keys; --force "
 	    "gives them up for good",
 	    (unsigned long long)under->n[STORE_SECRET_LIVE],
@@ -176,7 +177,8 @@ retire(struct ops_call *c, uint32_t version, int force, const struct store_secre
 	detail = cJSON_CreateObject();
 	if (cJSON_AddNumberToObject(detail, "version", version) == NULL ||
 	    cJSON_AddBoolToObject(detail, "force", force) == NULL ||
-	    cJSON_AddNumberToObject(detail, "lost", (double)fingerprints_need(under, c->now.wall_us)) == NULL)
+	    cJSON_AddNumberToObject(
+		detail, "lost", (double)fingerprints_need(under, c->now.wall_us)) == NULL)
 		rc = out_of_memory(e);
 	else
 		rc = ops_audit(c, "", detail, e);
@@ -206,7 +208,8 @@ ops_pepper_retire(struct ops_call *c, struct err *e)
 		return -1;
 	p = c->fresh_peppers != NULL ? c->fresh_peppers : *c->ops->peppers;
 	cJSON_AddNumberToObject(c->result, "version", version);
-	cJSON_AddNumberToObject(c->result, "lost", (double)fingerprints_need(&under, c->now.wall_us));
+	cJSON_AddNumberToObject(
+	    c->result, "lost", (double)fingerprints_need(&under, c->now.wall_us));
 	cJSON_AddBoolToObject(c->result, "again", state == FINGERPRINTS_RETIRED);
 	if (cJSON_AddStringToObject(c->result, "source",
 		p != NULL && peppers_credential(p) ? "credential" : "file") == NULL)

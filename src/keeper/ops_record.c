@@ -82,7 +82,7 @@ void
 ops_record_json(const struct keyrec *rec, int64_t now_us, cJSON *o)
 {
 	json_add_span(o, "id", span_of(rec->id));
-	json_add_span(o, "start", rec->start);
+	add_text(o, "start", rec->start);
 	cJSON_AddStringToObject(o, "env", token_env_name(rec->env));
 	add_text(o, "owner", rec->owner);
 	add_text(o, "member", rec->member);
@@ -103,6 +103,7 @@ ops_record_json(const struct keyrec *rec, int64_t now_us, cJSON *o)
 	json_add_time(o, "revoked", rec->revoked_us);
 	add_text(o, "reason", rec->reason);
 	cJSON_AddNumberToObject(o, "pepper", rec->pepper);
+	cJSON_AddBoolToObject(o, "imported", rec->digest_of == KEYREC_OF_SHA256);
 	add_exposure(o, rec);
 }
 

@@ -62,6 +62,17 @@ def test_listed_and_shown(daemon):
     assert "a b" in daemon.tool("owner", "list", check=0).stdout
 
 
+def test_many_are_paged(daemon, scale):
+    """More owners and more keys of one than a page has; each is told once, in order."""
+    n = scale(130, 2000)
+    lines = [f'{{"owner":"o{i:05}"}}\n' for i in range(n)] + ['{"owner":"big","member":"m%d"}\n' % (i % 3) for i in range(410)]
+    daemon.start()
+    daemon.tool("import", input="".join(lines), check=0)
+    assert [o["owner"] for o in daemon.json_lines("owner", "list")] == ["big"] + [f"o{i:05}" for i in range(n)]
+    shown = daemon.json("owner", "show", "big")
+    assert shown["states"] == {"active": 410} and shown["members"] == {"m0": 137, "m1": 137, "m2": 136}
+
+
 def test_refused(daemon):
     daemon.pepper()
     daemon.create("acme")

@@ -281,6 +281,42 @@ test_equal(void **state)
 	assert_int_equal(credential_equal(span_of(""), span_of(NULL)), 1);
 }
 
+/* Where foreign keys are accepted: longer values of named parameters, and nothing else. */
+static void
+test_foreign(void **state)
+{
+	static const char long_one[] = "sixteen.chars-ok";
+	char most[TOKEN_FOREIGN_MAX + 2], mem[CREDENTIAL_URL_MAX];
+	struct credential_seen seen[CREDENTIAL_SEEN_MAX];
+	struct span found;
+	struct params P;
+
+	(void)state;
+	config.accept_foreign_keys = 1;
+	fill(&P, PAIRS("QUERY_STRING", "key=sixteen.chars-ok"));
+	assert_int_equal(credential_in_url(&P, &config, mem, &found), 1);
+	assert_true(span_is(found, long_one));
+	url(0, PAIRS("QUERY_STRING", "key=fifteen.chars-o"));
+	url(0, PAIRS("QUERY_STRING", "page=sixteen.chars-ok"));
+	url(0, PAIRS("QUERY_STRING", "key=sixteen%20chars-ok"));
+	url(0, PAIRS("QUERY_STRING", "key=sixteen%2cchars-ok"));
+	memset(most, 'x', sizeof(most));
+	memcpy(most, "key=", 4);
+	most[4 + TOKEN_FOREIGN_MAX - 4] = '\0';
+	fill(&P, PAIRS("QUERY_STRING", most));
+	assert_int_equal(credential_in_url(&P, &config, mem, &found), 1);
+	assert_int_equal(found.len, TOKEN_FOREIGN_MAX - 4);
+	/* Reported from headers of whatever form, once. */
+	fill(&P, PAIRS("HTTP_AUTHORIZATION", "Bearer sixteen.chars-ok", "HTTP_X_API_KEY",
+		     "sixteen.chars-ok, another.one-of-them"));
+	assert_int_equal(credential_seen(&P, &config, seen), 2);
+	assert_true(span_is((struct span){seen[0].text, seen[0].len}, long_one));
+	config.accept_foreign_keys = 0;
+	assert_int_equal(credential_seen(&P, &config, seen), 0);
+	fill(&P, PAIRS("QUERY_STRING", "key=sixteen.chars-ok"));
+	assert_int_equal(credential_in_url(&P, &config, mem, &found), 0);
+}
+
 int
 main(void)
 {
@@ -293,6 +329,7 @@ main(void)
 	    cmocka_unit_test(test_url_several),
 	    cmocka_unit_test(test_seen),
 	    cmocka_unit_test(test_equal),
+	    cmocka_unit_test(test_foreign),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

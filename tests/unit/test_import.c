@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Goal: a key that was imported by its SHA-256 is found by the key and by nothing else, neither by
+ * its hash nor through a record of the other kind; and an import leaves all of its records or no
+ * trace.  Guards Invariants 4 and 6.
+ */
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "keeper_fixture.h"
+
+#define OPS_TEST_RECORDS 500
+#define FOREIGN "foreign-key/0123456789+abc=="
+
+static void
+hash_of(const char *key, char hex[65])
+{
+	uint8_t hash[DIGEST_LEN];
+
+	assert_int_equal(digest_sha256(key, strlen(key), hash, NULL), 0);
+	digest_hex(hash, sizeof(hash), hex);
+}
+
+/* A credential of any form. */
+static enum verdict
+verdict_of(struct kf *f, const char *key)
+{
+	struct wire_check c = {
+	    .client = 1, .seq = 1, .cost = 1, .credential = span_of(key), .deadline_us = INT64_MAX};
+	struct wire_answer a;
+
+	return kf_decide(f, &c, &a, NULL);
+}
+
+static void
+accept_foreign(struct kf *f, int yes)
+{
+	f->config.accept_foreign_keys = yes;
+	assert_int_equal(decide_configure(f->decide, &f->config, &f->e), 0);
+}
+
+static void
+import(struct kf *f, const char *key)
+{
+	char request[256], hex[65];
+
+	hash_of(key, hex);
+	(void)snprintf(request, sizeof(request),
+	    "{\"op\":\"key.create\",\"owner\":\"acme\",\"digest\":\"sha256:%s\"}", hex);
+	kf_done(f, request);
+}
+
+static void
+found_by_the_key_alone(void **state)
+{
+	struct kf *f = *state;
+	char hex[65];
+
+	import(f, FOREIGN);
+	assert_int_equal(store_imported(f->store), 1);
+	/* Not without the setting. */
+	accept_foreign(f, 0);
+	assert_int_equal(verdict_of(f, FOREIGN), VERDICT_KEY_INVALID);
+	accept_foreign(f, 1);
+	assert_int_equal(verdict_of(f, FOREIGN), VERDICT_OK);
+	hash_of(FOREIGN, hex);
+	assert_int_equal(verdict_of(f, hex), VERDICT_KEY_INVALID);
+	assert_int_equal(verdict_of(f, ""), VERDICT_KEY_INVALID);
+	assert_int_equal(verdict_of(f, "with space"), VERDICT_KEY_INVALID);
+}
+
+struct planted {
+	struct kf *f;
+	const void *secret;
+	size_t len;
+	enum keyrec_digest of;
+	const char *id;
+};
+
+/* A record under the digest of these bytes, which says what it likes of them. */
+static int
+plant(void *cookie, struct err *e)
+{
+	const struct planted *p = cookie;
+	uint8_t digest[DIGEST_LEN];
+	struct keyrec rec = {.pepper = 1,
+	    .owner = span_of("acme"),
+	    .plan = span_of("default"),
+	    .digest_of = p->of,
+	    .created_us = T0};
+
+	assert_int_equal(span_copy(rec.id, sizeof(rec.id), span_of(p->id)), 0);
+	if (peppers_digest(p->f->peppers, 0, (struct span){p->secret, p->len}, digest) != 0)
+		return -1;
+	return store_key_insert(p->f->store, digest, &rec, e);
+}
+
+/* The 32 bytes of a hash could be text: what is found by one is not to be let in by the other. */
+static void
+kinds_are_not_mixed(void **state)
+{
+	struct kf *f = *state;
+	uint8_t hash[DIGEST_LEN];
+	struct planted as_hash = {
+	    f, FOREIGN, strlen(FOREIGN), KEYREC_OF_SHA256, "key_aaaaaaaaaaaaaaaa"};
+	struct planted as_key = {f, hash, sizeof(hash), KEYREC_OF_KEY, "key_bbbbbbbbbbbbbbbb"};
+
+	accept_foreign(f, 1);
+	assert_int_equal(digest_sha256(FOREIGN, strlen(FOREIGN), hash, NULL), 0);
+	assert_int_equal(store_batch(f->store, plant, &as_hash, &f->e), 0);
+	assert_int_equal(verdict_of(f, FOREIGN), VERDICT_KEY_INVALID);
+	assert_int_equal(store_batch(f->store, plant, &as_key, &f->e), 0);
+	assert_int_equal(verdict_of(f, FOREIGN), VERDICT_KEY_INVALID);
+}
+
+static void
+moves_with_the_peppers(void **state)
+{
+	struct kf *f = *state;
+	struct store_secrets n;
+	uint32_t version;
+
+	accept_foreign(f, 1);
+	import(f, FOREIGN);
+	assert_int_equal(
+	    peppers_add(f->pepper_file, (unsigned)-1, (unsigned)-1, &version, &f->e), 0);
+	kf_done(f, "{\"op\":\"pepper.reload\"}");
+	assert_int_equal(verdict_of(f, FOREIGN), VERDICT_OK);
+	assert_int_equal(store_secrets_get(f->store, version, &n, &f->e), 0);
+	assert_int_equal(n.n[STORE_SECRET_LIVE], 1);
+	assert_int_equal(store_imported(f->store), 1);
+	assert_int_equal(verdict_of(f, FOREIGN), VERDICT_OK);
+}
+
+static size_t
+size_of(const cJSON *r, const char *name)
+{
+	return (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(r, name));
+}
+
+static void
+all_or_nothing(void **state)
+{
+	struct kf *f = *state;
+	struct store_stat before, after;
+	cJSON *r;
+
+	assert_int_equal(store_stat(f->store, &before, &f->e), 0);
+	r = kf_do(f, "{\"op\":\"key.import\",\"keys\":[{\"owner\":\"a\"},{\"owner\":\"b\",\"plan\":"
+		     "\"none\"},"
+		     "{\"owner\":\"c\"},7]}");
+	assert_int_equal(f->changed, 0);
+	assert_int_equal(size_of(r, "refused"), 2);
+	assert_int_equal(size_of(r, "keys"), 0);
+	assert_int_equal(json_int(r, "imported", 9, 0, 9, NULL), 0);
+	cJSON_Delete(r);
+	assert_int_equal(store_stat(f->store, &after, &f->e), 0);
+	assert_int_equal(after.keys, before.keys);
+	assert_int_equal(after.audit, before.audit);
+	r = kf_do(f, "{\"op\":\"key.import\",\"dry_run\":true,\"keys\":[{\"owner\":\"a\"}]}");
+	assert_int_equal(f->changed, 0);
+	assert_int_equal(json_int(r, "imported", 9, 0, 9, NULL), 1);
+	assert_int_equal(size_of(r, "keys"), 0);
+	cJSON_Delete(r);
+	r = kf_do(f, "{\"op\":\"key.import\",\"keys\":[{\"owner\":\"a\"},{\"owner\":\"b\"}]}");
+	assert_int_equal(f->changed, 1);
+	assert_int_equal(size_of(r, "keys"), 2);
+	cJSON_Delete(r);
+	assert_int_equal(store_stat(f->store, &after, &f->e), 0);
+	assert_int_equal(after.keys, before.keys + 2);
+	assert_true(after.audit >= before.audit + 2);
+	kf_fails(f, "{\"op\":\"key.import\",\"keys\":[]}", "usage", "1 to 500");
+	kf_fails(f, "{\"op\":\"key.import\"}", "usage", "keys");
+}
+
+/* Many refusals do not make a reply that fits no message. */
+static void
+replies_are_bounded(void **state)
+{
+	struct kf *f = *state;
+	char *request = malloc(100000);
+	size_t len = 0;
+	cJSON *r;
+
+	assert_non_null(request);
+	len = (size_t)snprintf(request, 100000, "{\"op\":\"key.import\",\"keys\":[");
+	for (unsigned i = 0; i < OPS_TEST_RECORDS; i++)
+		len += (size_t)snprintf(request + len, 100000 - len,
+		    "%s{\"owner\":\"a\",\"allow_ips\":[\"10.0.0.1/8\"]}", i == 0 ? "" : ",");
+	(void)snprintf(request + len, 100000 - len, "]}");
+	r = kf_do(f, request);
+	assert_true(size_of(r, "refused") > 0);
+	assert_int_equal(
+	    size_of(r, "refused") + (size_t)json_int(r, "more_refused", 0, 0, 999, NULL),
+	    OPS_TEST_RECORDS);
+	cJSON_Delete(r);
+	free(request);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(found_by_the_key_alone, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(kinds_are_not_mixed, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(moves_with_the_peppers, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(all_or_nothing, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(replies_are_bounded, kf_setup, kf_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
