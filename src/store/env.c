@@ -113,11 +113,13 @@ is_damage(int ret)
 static int
 open_fail(struct store *s, const char *file, int ret, struct err *e)
 {
-	int cause = atomic_exchange(&s->panicked, 0);
+	int cause = atomic_exchange(&s->panicked, 0), full = store_sync_full();
 	uint64_t free_bytes;
 
 	if (ret == DB_RUNRECOVERY && cause != 0)
 		ret = cause;
+	if (ret == DB_RUNRECOVERY && full != 0)
+		ret = full;
 	if (ret == DB_RUNRECOVERY && store_space(s, &free_bytes, e) >= 0 && free_bytes < FULL_BYTES)
 		ret = ENOSPC;
 	if (file != NULL && ret == ENOENT)
@@ -142,6 +144,7 @@ env_make(struct store *s, uint64_t cache_bytes, uint32_t with, struct err *e)
 	    (ret = db_env_set_func_open(store_sync_open)) != 0 ||
 	    (ret = db_env_set_func_pread(store_pages_pread)) != 0 ||
 	    (ret = db_env_set_func_seek(store_pages_seek)) != 0 ||
+	    (ret = db_env_set_func_pwrite(store_sync_pwrite)) != 0 ||
 	    (ret = db_env_create(&s->env, 0)) != 0) {
 		s->env = NULL;
 		return store_fail(s, ret, "setting up Berkeley DB", e);

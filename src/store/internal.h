@@ -74,7 +74,7 @@ struct store_state {
 struct store {
 	DB_ENV *env;
 	DB *dbs[STORE_DBS];
-	char *dir; /* absolute */
+	char *dir;	 /* absolute */
 	const char *key; /* of the options, until they are opened; NULL: not encrypted */
 	int dir_fd, lock_fd, mark_fd;
 	DB_LSN marked; /* mark.c's: up to there the log is on disk, all that is known of it */
@@ -155,10 +155,13 @@ int store_crypt_check(struct store *, struct err *) __attribute__((warn_unused_r
 /* For handles whose errors are ours to tell. */
 void store_say_nothing(const DB_ENV *, const char *prefix, const char *message);
 
-/* ---- sync.c: Berkeley DB's fsync and open ---- */
+/* ---- sync.c: Berkeley DB's fsync, pwrite and open ---- */
 
 int store_sync(int fd);
+ssize_t store_sync_pwrite(int fd, const void *, size_t, off_t);
 int store_sync_open(const char *, int flags, ...);
+/* The errno of a write that found no space since this was asked last, or 0. */
+int store_sync_full(void);
 
 /* ---- heads.c: limit logs in memory ---- */
 

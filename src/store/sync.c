@@ -11,6 +11,8 @@
  * content alone: without the name the log is gone after a power cut, and pages of the databases
  * that were written with it on disk are ahead of it.
  *
+ * Why a write failed is remembered: recovery only says that it failed, whatever the cause.
+ *
  * Runs in whichever thread syncs or opens.  The hooks are Berkeley DB's, hence process-wide, and so
  * is what they share: the directory of a log whose name is not durable yet.
  *
@@ -32,6 +34,8 @@ static struct {
 	pthread_mutex_t mutex;
 	int dir_fd; /* -1: all names are durable */
 } names = {PTHREAD_MUTEX_INITIALIZER, -1};
+
+static atomic_int full; /* ENOSPC or EDQUOT, once a write has failed so */
 
 static void __attribute__((noreturn)) die(int why)
 {
@@ -96,6 +100,22 @@ name_waits(const char *path, const char *name)
 	names.dir_fd = fd;
 	pthread_mutex_unlock(&names.mutex);
 	return 0;
+}
+
+ssize_t
+store_sync_pwrite(int fd, const void *buf, size_t n, off_t at)
+{
+	ssize_t done = pwrite(fd, buf, n, at);
+
+	if (done == -1 && (errno == ENOSPC || errno == EDQUOT))
+		atomic_store(&full, errno);
+	return done;
+}
+
+int
+store_sync_full(void)
+{
+	return atomic_exchange(&full, 0);
 }
 
 int
