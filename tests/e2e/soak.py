@@ -49,6 +49,7 @@ class Soak:
             for name, limit, per in ("soak-lots", "1000000/1h", "key"), ("soak-few", "100/1s", "key"), ("soak-owner", "5000/10s", "owner"):
                 self.daemon.tool("plan", "set", name, "--limit", f"a={limit}", "--per", per, check=0)
             with Admin(self.daemon, 8) as admin:
+                admin.all([{"op": "ping"}] * 8)  # accepted, all of them
                 self.sample(0)
                 before = descriptors(self.daemon)
                 begin = time.monotonic()

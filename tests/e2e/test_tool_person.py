@@ -142,7 +142,7 @@ def test_human_output(box):
     assert re.search(r"^minute +100  of 100 in 1m", shown, re.M) and re.search(r"^expires +never", shown, re.M)
     assert "is now disabled" in box.tool("disable", kid, check=0).stdout
     assert re.search(rf"key\.disable +{kid}", box.tool("audit", check=0).stdout)
-    assert re.search(r"1 +2  new keys", box.tool("pepper", "list", check=0).stdout)
+    assert re.search(r"1 +2 +0 +0  new keys", box.tool("pepper", "list", check=0).stdout)
     assert "pepper 2 is in" in box.tool("pepper", "add", check=0).stdout
     assert re.search(r"^engine +Berkeley DB", box.tool("db", "stat", check=0).stdout, re.M)
     box.tool("plan", "set", "free", "--no-limits", check=0)
