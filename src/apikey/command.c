@@ -537,7 +537,8 @@ static const struct command commands[] = {
 	"A plan is a set of limits. Each admits at most N units in any window of its length,\n"
 	"wherever the window is placed. What was used already still counts after a change.\n"
 	"A limit that is gone and one that came with the same N and WINDOW are taken for one\n"
-	"that was renamed; where that is not so plain, --rename says it.\n"},
+	"that was renamed; where that is not so plain, --rename says it.\n"
+	"What is not given is gone: a plan that is set without --scope or --max-age has none.\n"},
     {"plan", "list", cmd_plan_list, NULL, NULL, 0, "list plans", NULL},
     {"plan", "show", cmd_plan_show, NULL, plan_operand, 0, "show one plan", NULL},
     {"plan", "remove", cmd_plan_remove, NULL, plan_operand, 0, "remove a plan that no key names",
