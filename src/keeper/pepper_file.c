@@ -61,7 +61,7 @@ text_read(const char *file, unsigned other, int credential, struct pepper_text *
 	int fd = -1, rc = -1;
 	ssize_t n;
 
-	*t = (struct pepper_text){0};
+	*t = (struct pepper_text){.credential = credential};
 	/* O_NONBLOCK: a fifo in its place must not hang us. */
 	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
@@ -113,16 +113,14 @@ pepper_file_read(const char *file, struct pepper_text *t, char from[PATH_MAX], s
 {
 	int found = 0;
 
-	t->credential = 1;
+	*t = (struct pepper_text){0};
 	if (credential_path(from, PATH_MAX))
 		found = text_read(from, (unsigned)-1, 1, t, e);
 	if (found != 0)
 		return found;
 	if (span_copy(from, PATH_MAX, span_of(file)) != 0)
 		return err_set(e, ERR_INPUT, "the path of the pepper file is too long");
-	found = text_read(file, (unsigned)-1, 0, t, e);
-	t->credential = 0;
-	return found;
+	return text_read(file, (unsigned)-1, 0, t, e);
 }
 
 static int
