@@ -112,6 +112,8 @@ void scan_known_free(struct scan_known **);
 void scan_known_add(struct scan_known *, const struct scan_finding *, struct span key);
 /* Ask about what has waited for long enough; ${all}: about everything. */
 void scan_known_flush(struct scan_known *, int all);
+/* For how long a finding will still wait; -1: none does. */
+int scan_known_patience_ms(const struct scan_known *);
 /* At the end: act on what is left to be acted on. */
 void scan_known_end(struct scan_known *);
 

@@ -20,6 +20,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -117,6 +118,24 @@ take(struct scan *s, const char *room, size_t n)
 	scan_tick(s);
 }
 
+/*
+ * Of a pipe that brings nothing for now: what was found until here is told before it is waited for
+ * more.  Findings that wait to be looked up do so for as long as they would anyway.
+ */
+static void
+before_waiting(struct scan *s, int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	if (poll(&p, 1, 0) != 0)
+		return;
+	(void)fflush(stdout);
+	if (s->known == NULL || poll(&p, 1, scan_known_patience_ms(s->known)) != 0)
+		return;
+	scan_known_flush(s->known, 1);
+	(void)fflush(stdout);
+}
+
 /* At most ${max} bytes: how many came, 0 at the end, -1. */
 static ssize_t
 read_some(struct scan *s, int fd, uint64_t max, char **room)
@@ -128,7 +147,8 @@ read_some(struct scan *s, int fd, uint64_t max, char **room)
 	if (cap > max)
 		cap = (size_t)max;
 	do {
-		n = read(fd, *room, cap);
+		before_waiting(s, fd);
+		n = stopped(s) ? 0 : read(fd, *room, cap);
 	} while (n == -1 && errno == EINTR && !stopped(s));
 	return n;
 }

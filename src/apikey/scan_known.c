@@ -416,6 +416,16 @@ scan_known_flush(struct scan_known *k, int all)
 		revoke_due(k);
 }
 
+int
+scan_known_patience_ms(const struct scan_known *k)
+{
+	int64_t left_us = k->since_us + PATIENCE_US - clock_mono_us();
+
+	if (k->nwaiting == 0)
+		return -1;
+	return left_us > 0 ? (int)(left_us / 1000) + 1 : 0;
+}
+
 /* Which of the keys that wait it is, a new one maybe; there is room. */
 static size_t
 key_of(struct scan_known *k, const uint8_t digest[DIGEST_LEN], struct span key)

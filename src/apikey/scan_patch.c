@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Where a line of a patch comes from: commit, file and line, for `git log -p --all | apikey scan -`
- * and `git diff | apikey scan -`, where the number of a line of standard input helps nobody.
+ * Where a line of a patch comes from: commit, file and line, for `git log -p --all | apikey scan
+ * -`, `git diff` and `git format-patch --stdout`, where the number of a line of standard input
+ * helps nobody.
  *
  * It follows git's unified diffs, whose hunks say how many lines they have: what stands in one is
  * never taken for a header.  Of a combined diff (of a merge) only commit and file are known.
@@ -43,7 +44,8 @@ begins(const char *text, size_t n, const char *with)
 struct scan_patch *
 scan_patch_new(const char *text, size_t n)
 {
-	if (!begins(text, n, "commit ") && !begins(text, n, "diff --git "))
+	if (!begins(text, n, "commit ") && !begins(text, n, "diff --git ") &&
+	    !begins(text, n, "From "))
 		return NULL;
 	return calloc(1, sizeof(struct scan_patch));
 }
@@ -135,6 +137,8 @@ read_header(struct scan_patch *p)
 	p->header[p->nheader] = '\0';
 	if (strncmp(text, "commit ", 7) == 0)
 		read_commit(p, text + 7);
+	else if (strncmp(text, "From ", 5) == 0)
+		read_commit(p, text + 5);
 	else if (strncmp(text, "diff --git ", 11) == 0)
 		p->path[0] = '\0';
 	else if (strncmp(text, "--- ", 4) == 0 || strncmp(text, "+++ ", 4) == 0)
