@@ -5,7 +5,7 @@
  * uses or that were revoked long ago.
  *
  * The sweeps are the keeper's, a page at a time; here the pages are asked for until there are no
- * more.  One that is broken off has done what it has printed, or little more.
+ * more.  One that is broken off has done more than it has printed, and the audit trail tells what.
  *
  * Invariant: nothing is removed that was not asked for with --yes.
  */
