@@ -3,8 +3,8 @@
 /*
  * Operations that read the audit trail: list and verify.
  *
- * Run by ops.c, a page at a time: they write nothing, and the checks that wait behind a page wait
- * no more than a millisecond or two.  What is told in the trail is ops_trail.c's.
+ * Run by ops.c, a page at a time: they write nothing, and the checks that wait behind a page do not
+ * wait for long.  What is told in the trail is ops_trail.c's.
  *
  * Invariant: who verifies carries the chain from one page to the next; a false one only deceives
  * him himself.
@@ -245,7 +245,9 @@ ops_audit_verify(struct ops_call *c, struct err *e)
 		return -1;
 	if ((f.list = cJSON_AddArrayToObject(c->result, "problems")) == NULL)
 		return err_set(e, ERR_SYSTEM, "out of memory");
-	more = store_audit_verify(c->ops->store, &v, OPS_PAGE_MAX, found, &f, e);
+	do
+		more = store_audit_verify(c->ops->store, &v, OPS_PAGE_MIN, found, &f, e);
+	while (more == 1 && !ops_page_full(c, v.looked));
 	if (more < 0)
 		return -1;
 	cJSON_AddNumberToObject(c->result, "found", f.n);

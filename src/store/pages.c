@@ -44,7 +44,7 @@
 #define PAGE_TYPE 25
 #define TYPE_META_FIRST 8
 #define TYPE_META_LAST 10
-#define META_SUM 496
+#define META_SUM 492
 #define META_BYTES 512
 #define PAGE_SUM 28
 #define SUM_BYTES 4

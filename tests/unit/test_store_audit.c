@@ -645,6 +645,34 @@ pruning_keeps_the_chain(void **state)
 	assert_string_equal(verify(f), "");
 }
 
+/*
+ * Pages that are written, forgotten and read again, the first one of the file among them: that was
+ * taken for damaged, because its checksum was looked for where it is not.
+ */
+static void
+a_trail_larger_than_the_cache(void **state)
+{
+	static char detail[STORE_AUDIT_DETAIL_MAX];
+	struct fixture *f = *state;
+	int64_t before_us = 350;
+	struct store_audit a = {.op = span_of("x")};
+
+	store_close(&f->s);
+	f->cache_bytes = 1;
+	assert_int_equal(open_trail(f), 1);
+	memset(detail, 'x', sizeof(detail));
+	a.detail = store_span(detail, sizeof(detail));
+	for (a.when_us = 1; a.when_us <= 400; a.when_us++)
+		assert_batch(f, step_append, &a);
+	assert_string_equal(verify_as(f, &(struct store_chain){0}, 1000), "");
+	for (int i = 0; i < 350 / 4; i++)
+		assert_batch(f, step_prune, &before_us);
+	assert_string_equal(verify_as(f, &(struct store_chain){0}, 1000), "");
+	append(f, 3);
+	assert_int_equal(reopen(f), 1);
+	assert_string_equal(verify_as(f, &(struct store_chain){0}, 1000), "");
+}
+
 static int
 step_append_and_fail(struct fixture *f, const void *arg, struct err *e)
 {
@@ -730,6 +758,7 @@ main(void)
 	    T(a_store_put_back_is_known_by_a_hash),
 	    T(a_key_that_goes_takes_no_proof_along),
 	    T(pruning_keeps_the_chain),
+	    T(a_trail_larger_than_the_cache),
 	    T(an_aborted_batch_breaks_nothing),
 	    T(a_damaged_trail_is_read),
 	};

@@ -356,8 +356,8 @@ verifying_goes_in_pages(void **state)
 		(void)kf_key(f, "");
 	}
 	cJSON_Delete(next);
-	assert_int_equal(pages, 3);
-	/* Some 0.5 ms; a loaded machine is forgiven much. */
+	assert_true(pages >= 3);
+	/* A fraction of a millisecond; a loaded machine is forgiven much. */
 	assert_in_range(longest_us, 0, 200000);
 	kf_fails(f, "{\"op\":\"audit.verify\",\"hash\":\"xyz\"}", "input", "hex");
 	kf_fails(f, "{\"op\":\"audit.verify\",\"expect\":1}", "usage", "expect");
