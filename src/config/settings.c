@@ -172,8 +172,8 @@ static const struct setting table[] = {
 	.max = 65536,
 	.doc = "How many FastCGI connections one worker keeps open. Beyond that the longest idle "
 	       "one is "
-	       "closed for a new one, if it has been idle for a second; else new ones wait in the "
-	       "queue of the socket."},
+	       "closed for a new one, if it has been idle for a quarter of a second; else new ones "
+	       "wait in the queue of the socket."},
     {.name = "state_dir",
 	.kind = SETTING_PATH,
 	.offset = FIELD(state_dir),
@@ -227,12 +227,11 @@ static const struct setting table[] = {
 	.offset = FIELD(encrypt_store),
 	.def = "false",
 	.restart = 1,
-	.doc =
-	    "Encrypt the store's files with AES. The key is a line of the pepper file that "
-	    "`apikey pepper add` makes; without it neither the store nor a backup of it can be "
-	    "read. A check that finds its pages in the cache costs the same; what is written "
-	    "and read costs up to three times as much. A store that is there already: "
-	    "`apikey db dump`, stop, change the setting, `apikey db load`."},
+	.doc = "Encrypt the store's files with AES. The key is a line of the pepper file that "
+	       "`apikey pepper add` makes; without it neither the store nor a backup of it can be "
+	       "read. A check that finds its pages in the cache costs the same; what is written "
+	       "and read costs up to three times as much. A store that is there already: "
+	       "`apikey db dump`, stop, change the setting, `apikey db load`."},
     {.name = "min_free_space",
 	.kind = SETTING_SIZE,
 	.offset = FIELD(min_free_bytes),

@@ -12,8 +12,8 @@
  * Invariants: nothing that a peer does or omits blocks the loop.  No memory that epoll may still
  * point to is freed or used again within a round.  At the maximum of connections whoever comes
  * takes the place of the one that has been idle, or has been sending a head, for longest, if that
- * is a second; else the listener is not watched until one closes.  So peers that connect and say
- * nothing keep nobody out, however many they are.
+ * is a quarter of a second; else the listener is not watched until one closes.  So peers that
+ * connect and say nothing keep nobody out, however many they are.
  */
 
 #include <errno.h>
@@ -33,7 +33,7 @@
 #define ROUND_EVENTS 128
 #define ROUND_ACCEPTS 16
 #define HEAD_TIMEOUT_US (10 * CLOCK_SECOND)
-#define SPARE_US CLOCK_SECOND
+#define SPARE_US (CLOCK_SECOND / 4)
 #define ACCEPT_PAUSE_US (CLOCK_SECOND / 10)
 #define TELL_FULL_US (60 * CLOCK_SECOND)
 

@@ -44,7 +44,7 @@ struct fcgi_options {
 	const char *mode_param;	 /* which param handlers.refuse needs */
 	int64_t head_timeout_us; /* a head that is begun must be complete by then (default 10 s) */
 	/* At the maximum of connections one makes room for the next after so long without a
-	 * request, or with a head that is not complete (default 1 s). */
+	 * request, or with a head that is not complete (default 250 ms). */
 	int64_t spare_us;
 };
 
