@@ -250,7 +250,11 @@ ops_run(struct ops *ops, const struct ops_peer *peer, struct span request, struc
 		rc = run(&c, &e);
 	}
 	if (rc == 0) {
-		*changed = c.changed;
+		/*
+		 * Also when there was nothing to be changed: somebody else's change, which this
+		 * reply rests on, may be on its way to the disk.
+		 */
+		*changed = c.changed || (c.op->flags & OPS_WRITES) != 0;
 		reply_result(c.result, reply);
 	} else {
 		if (e.code == ERR_NONE)

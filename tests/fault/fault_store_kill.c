@@ -4,7 +4,7 @@
  * and at most the one batch more that it was about to acknowledge; indexes match records; no limit
  * log lost a unit. Guards Invariant 5, and 2 across kills.
  *
- * usage: fault_store_kill [KILLS]     (20; with LONG set in the environment, 300)
+ * usage: fault_store_kill [KILLS]     (20; with LONG set in the environment, 10000)
  *
  * A writer runs batches, a second thread of it the housekeeping.  Each batch is acknowledged, after
  * its commit, through a pipe: the oracle is outside the store.  The writer is killed at a random
@@ -25,12 +25,81 @@
 #include <time.h>
 
 #include "base/random.h"
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
 #include "../unit/store_fixture.h"
 #include "batches.h"
+#include "image.h"
 
 #define LIFE_US 80000 /* behind its first batch, at most */
 
-static unsigned kills = 20;
+#define LIVES_A_STORE                                                                              \
+	100 /* then it begins with an empty one: looking at it takes the longer, the more is in it \
+	     */
+
+static unsigned kills = 20, life_us = LIFE_US, each_step = 7;
+
+/* ---- a death at a step that is counted ---- */
+
+struct steps {
+	atomic_uint done; /* steps that changed something on the disk */
+	unsigned last;	  /* the one to die at, 0: none */
+};
+
+static struct steps *steps; /* shared with the child */
+
+/* Before the step is taken: what came before it is there, and nothing else. */
+static void
+step(void)
+{
+	if (steps != NULL && atomic_fetch_add(&steps->done, 1) + 1 == steps->last)
+		(void)kill(getpid(), SIGKILL);
+}
+
+ssize_t
+pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	step();
+	return syscall(SYS_pwrite64, fd, p, n, at);
+}
+
+int
+ftruncate(int fd, off_t len)
+{
+	step();
+	return (int)syscall(SYS_ftruncate, fd, len);
+}
+
+int
+rename(const char *from, const char *to)
+{
+	step();
+	return (int)syscall(SYS_rename, from, to);
+}
+
+int
+unlink(const char *path)
+{
+	step();
+	return (int)syscall(SYS_unlink, path);
+}
+
+int
+fdatasync(int fd)
+{
+	(void)fd;
+	step();
+	return 0; /* what a killed process wrote is with the kernel: the disk is not waited for */
+}
+
+int
+fsync(int fd)
+{
+	return fdatasync(fd);
+}
 
 /* ---- the writer ---- */
 
@@ -95,7 +164,7 @@ one_life(struct fixture *f, uint64_t acked)
 	/* One life in four may be as short as its recovery; the others begin with a batch. */
 	if (dice % 4 != 0 && read(fds[0], &n, sizeof(n)) == sizeof(n))
 		acked = n + 1;
-	pause = (struct timespec){.tv_nsec = (long)(dice / 4 % LIFE_US) * 1000};
+	pause = (struct timespec){.tv_nsec = (long)(dice / 4 % life_us) * 1000};
 	nanosleep(&pause, NULL);
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	while (read(fds[0], &n, sizeof(n)) == sizeof(n)) {
@@ -113,10 +182,17 @@ static void
 test_kills(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t acked = 0;
+	uint64_t acked = 0, all = 0;
 	int64_t worst_us = 0;
+	unsigned old = 0;
 
 	for (unsigned done = 0, lives = 1; done < kills; done += lives, lives = lives % 3 + 1) {
+		if (old > LIVES_A_STORE) {
+			nftw(f->dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+			all += acked;
+			acked = old = 0;
+		}
+		old += lives;
 		/* Up to three writers, each starting from the wreck of the one before. */
 		for (unsigned i = 0; i < lives; i++)
 			acked = one_life(f, acked);
@@ -128,7 +204,79 @@ test_kills(void **state)
 		store_close(&f->s);
 	}
 	print_message("%u kills, %llu batches, slowest open %lld ms\n", kills,
-	    (unsigned long long)acked, (long long)worst_us / 1000);
+	    (unsigned long long)(all + acked), (long long)worst_us / 1000);
+}
+
+/* Opens the store in a process that dies at a step of that, or not at all (0); how many it took. */
+static unsigned
+open_and_die(struct fixture *f, unsigned last)
+{
+	int status;
+	pid_t pid;
+
+	atomic_store(&steps->done, 0);
+	steps->last = last;
+	assert_true((pid = fork()) >= 0);
+	if (pid == 0)
+		_exit(fixture_try(f) != NULL ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) ? last != 0 : WEXITSTATUS(status) == 0);
+	steps->last = 0;
+	return atomic_load(&steps->done);
+}
+
+static void
+steps_make(void)
+{
+	steps =
+	    mmap(NULL, sizeof(*steps), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(steps != MAP_FAILED);
+}
+
+/* While the store is first made, at each step: the next one makes it. */
+static void
+test_a_death_while_it_is_made(void **state)
+{
+	struct fixture *f = *state;
+	unsigned n;
+
+	steps_make();
+	n = open_and_die(f, 0);
+	assert_true(n > 40);
+	for (unsigned last = 1; last <= n; last += each_step) {
+		nftw(f->dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		open_and_die(f, last);
+		fixture_open(f);
+		key_put(f, 1);
+		fixture_reopen(f);
+		assert_int_equal(key_there(f, 1), 1);
+		store_close(&f->s);
+	}
+}
+
+/* While it recovers, at each step, and again at another one of the recovery of that. */
+static void
+test_a_death_while_it_recovers(void **state)
+{
+	struct fixture *f = *state;
+	struct image im;
+	uint64_t acked;
+	unsigned n;
+
+	acked = one_life(f, 0);
+	steps_make();
+	image_take(&im, f->dir);
+	n = open_and_die(f, 0);
+	assert_true(n > 10);
+	for (unsigned last = 1; last <= n; last += each_step) {
+		image_put(&im, f->dir);
+		open_and_die(f, last);
+		open_and_die(f, 1 + (last * 5) % n);
+		fixture_open(f);
+		check(f, acked, acked + 1);
+		store_close(&f->s);
+	}
+	image_free(&im);
 }
 
 int
@@ -136,11 +284,15 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_kills, fixture_make, fixture_free),
+	    cmocka_unit_test_setup_teardown(
+		test_a_death_while_it_is_made, fixture_make, fixture_free),
+	    cmocka_unit_test_setup_teardown(
+		test_a_death_while_it_recovers, fixture_make, fixture_free),
 	};
 	const char *more = getenv("LONG");
 
 	if (more != NULL && *more != '\0')
-		kills = 300;
+		kills = 10000, life_us = LIFE_US / 4, each_step = 1;
 	if (argc > 1)
 		kills = (unsigned)strtoul(argv[1], NULL, 10);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -266,8 +266,10 @@ states_change_once(void **state)
 
 	kf_done(f, kf_on("key.disable", k.id, ""));
 	assert_int_equal(f->changed, 1);
+	/* The reply waits for the disk all the same: the change that it tells of may be another's,
+	 * and a power cut away from being lost. */
 	kf_done(f, kf_on("key.disable", k.id, ""));
-	assert_int_equal(f->changed, 0);
+	assert_int_equal(f->changed, 1);
 	kf_done(f, kf_on("key.enable", k.id, ""));
 	kf_done(f, kf_on("key.enable", k.id, ""));
 	assert_int_equal(audited(f), 3);
@@ -278,7 +280,7 @@ states_change_once(void **state)
 	cJSON_Delete(r);
 	r = kf_do(f, kf_on("key.revoke", k.id, ",\"reason\":\"again\""));
 	assert_string_equal(str(r, "reason"), "leaked");
-	assert_int_equal(f->changed, 0);
+	assert_int_equal(f->changed, 1);
 	cJSON_Delete(r);
 	kf_fails(f, kf_on("key.enable", k.id, ""), "conflict", "create a new key");
 	kf_fails(f, kf_on("key.disable", k.id, ""), "conflict", "final");
