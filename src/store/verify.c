@@ -30,7 +30,9 @@ struct verify {
 	const char *what;
 	uint64_t done;
 	uint8_t *value; /* KEYREC_MAX bytes */
-	uint64_t keys, aliases, plans, logs, blocks;
+	uint64_t keys, aliases, plans, logs, blocks, stopped, imported;
+	struct store_secrets *under; /* ${nunder} versions of the pepper, as they were counted */
+	size_t nunder;
 };
 
 static void found(const struct store_verify *, const char *fmt, ...)
@@ -158,6 +160,62 @@ plan_there(struct verify *v, const struct keyrec *rec, struct err *e)
 	return rc < 0 ? -1 : 0;
 }
 
+/* One more secret, for the sums that the store keeps of them. */
+static int
+tally(struct verify *v, uint32_t pepper, enum keyrec_digest of, enum store_secret_kind kind,
+    struct err *e)
+{
+	struct store_secrets *more;
+	size_t i = 0;
+
+	while (i < v->nunder && v->under[i].pepper != pepper)
+		i++;
+	if (i == v->nunder) {
+		more = reallocarray(v->under, v->nunder + 1, sizeof(*more));
+		if (more == NULL)
+			return err_sys(e, "verifying the store");
+		v->under = more;
+		v->under[v->nunder++] = (struct store_secrets){.pepper = pepper};
+	}
+	v->under[i].n[kind]++;
+	v->imported += of == KEYREC_OF_SHA256;
+	return 0;
+}
+
+static int
+same_sum(void *cookie, const struct store_secrets *sum, struct err *e)
+{
+	struct verify *v = cookie;
+	static const struct store_secrets none;
+	struct store_secrets *there = NULL;
+
+	(void)e;
+	for (size_t i = 0; i < v->nunder; i++)
+		if (v->under[i].pepper == sum->pepper)
+			there = &v->under[i];
+	if (memcmp(sum->n, there != NULL ? there->n : none.n, sizeof(sum->n)) != 0)
+		found(v->with, "meta: the secrets under pepper %u are miscounted",
+		    (unsigned)sum->pepper);
+	if (there != NULL)
+		memset(there->n, 0, sizeof(there->n));
+	return 0;
+}
+
+/* Are the secrets under each pepper counted right? */
+static int
+sums_right(struct verify *v, struct err *e)
+{
+	static const struct store_secrets none;
+
+	if (store_secrets_walk(v->store, same_sum, v, e) < 0)
+		return -1;
+	for (size_t i = 0; i < v->nunder; i++)
+		if (memcmp(v->under[i].n, none.n, sizeof(none.n)) != 0)
+			found(v->with, "meta: the secrets under pepper %u are not counted",
+			    (unsigned)v->under[i].pepper);
+	return 0;
+}
+
 /* The older secrets of a key, each under its digest, each of this key. */
 static int
 chain_whole(struct verify *v, const struct keyrec *rec, struct err *e)
@@ -183,6 +241,8 @@ chain_whole(struct verify *v, const struct keyrec *rec, struct err *e)
 			return 0;
 		}
 		v->aliases--;
+		if (tally(v, a.pepper, a.digest_of, STORE_SECRET_PREVIOUS, e) != 0)
+			return -1;
 	}
 	return 0;
 }
@@ -206,6 +266,9 @@ key_record(struct verify *v, struct span key, struct span value, struct err *e)
 		return 0;
 	}
 	v->keys++;
+	if (tally(v, rec.pepper, rec.digest_of,
+		rec.state == KEYREC_REVOKED ? STORE_SECRET_REVOKED : STORE_SECRET_LIVE, e) != 0)
+		return -1;
 	if (same_digest(v, rec.id, key, e) != 0 ||
 	    in_index(v, STORE_DB_OWNERS, rec.owner, rec.id, e) != 0 ||
 	    in_index(v, STORE_DB_PLAN_KEYS, rec.plan, rec.id, e) != 0)
@@ -304,6 +367,7 @@ stopped_record(struct verify *v, struct span key, struct span value, struct err 
 	struct err why = {.code = ERR_NONE};
 
 	(void)value;
+	v->stopped++;
 	if (store_owner_stopped(v->store, key, &stop, &why) >= 0)
 		return 0;
 	if (store_alive(v->store, e) != 0)
@@ -331,7 +395,9 @@ verify_all(struct verify *v, struct err *e)
 	count(v, "keys", c->keys, v->keys);
 	count(v, "plans", c->plans, v->plans);
 	count(v, "logs", c->logs, v->logs);
-	return 0;
+	count(v, "owners that are switched off", c->stopped, v->stopped);
+	count(v, "imported secrets", c->imported, v->imported);
+	return sums_right(v, e);
 }
 
 int
@@ -344,5 +410,6 @@ store_verify_records(struct store *s, const struct store_verify *with, struct er
 		return err_sys(e, "verifying the store");
 	rc = verify_all(&v, e);
 	free(v.value);
+	free(v.under);
 	return rc;
 }

@@ -88,9 +88,11 @@ def test_only_where_accepted(daemon):
     daemon.json("create", "--owner", "acme", "--import-digest", digest(FOREIGN))
     daemon.json("create", "--owner", "acme", "--import-digest", digest(own))
     assert code(daemon.ask(FOREIGN)) == "key_invalid" and daemon.ask(own).status == 200
+    assert "form" in daemon.tool("check", input=FOREIGN + "\n", check=1).stdout
     daemon.write_conf(accept_foreign_keys=True)
     daemon.process.send_signal(signal.SIGHUP)
     wait_until(lambda: daemon.ask(FOREIGN).status == 200, "the setting is taken up")
+    assert "accept_foreign_keys" in daemon.tool("check", input=FOREIGN + "\n", check=0).stdout
 
 
 def test_digests_that_are_none(daemon):
@@ -308,6 +310,8 @@ def test_through_kills(daemon, scale):
         assert told <= ids
     assert rounds > 2 and len(ids) == n and len(told) == n
     assert sum(o["keys"] for o in daemon.json_lines("owner", "list")) == n
+    daemon.stop()
+    assert "is whole" in daemon.tool("db", "verify", check=0).stdout
 
 
 def test_output_that_nobody_reads(daemon):

@@ -93,6 +93,7 @@ def test_added_and_retired_under_load_and_kills(daemon, scale):
     assert in_file(daemon) == [newest]
     assert versions(daemon)[newest]["keys"] == len(keys)
     daemon.stop()
+    assert "is whole" in daemon.tool("db", "verify", check=0).stdout
     daemon.start()
     assert {daemon.ask(key).status for key in keys} == {200}
 

@@ -314,6 +314,75 @@ test_counting_is_bounded(void **state)
 	owners(f, "", 0, 0, "many=1000;");
 }
 
+/* ---- what verification finds of it ---- */
+
+static void
+on_found(void *cookie, const char *line)
+{
+	struct seen *seen = cookie;
+	size_t at = strlen(seen->names);
+
+	seen->n++;
+	(void)snprintf(seen->names + at, sizeof(seen->names) - at, "%s;", line);
+}
+
+static void
+on_record(void *cookie, const char *database, uint64_t record)
+{
+	(void)cookie;
+	(void)database;
+	(void)record;
+}
+
+static void
+verified(struct fixture *f, size_t findings, const char *words)
+{
+	struct seen seen = {.n = 0};
+	struct store_verify with = {.found = on_found, .at = on_record, .cookie = &seen};
+
+	assert_int_equal(store_verify_records(f->s, &with, &f->e), 0);
+	if (seen.n != findings || strstr(seen.names, words) == NULL)
+		fail_msg("%zu findings: %s", seen.n, seen.names);
+}
+
+static int
+step_plan(struct fixture *f, const void *arg, struct err *e)
+{
+	struct plan plan = {.nlimits = 0};
+
+	assert_int_equal(span_copy(plan.name, sizeof(plan.name), span_of(arg)), 0);
+	return store_plan_put(f->s, &plan, e);
+}
+
+/* A sum that is wrong, as no operation leaves it. */
+static int
+step_miscount(struct fixture *f, const void *arg, struct err *e)
+{
+	return store_secrets_note(
+	    f->s, *(const uint32_t *)arg, KEYREC_OF_SHA256, STORE_SECRET_LIVE, 1, e);
+}
+
+static void
+test_miscounts_are_found(void **state)
+{
+	struct fixture *f = *state;
+	const uint32_t known = 1, unknown = 9;
+
+	assert_batch(f, step_plan, "plan-0");
+	assert_batch(f, step_plan, "plan-1");
+	key_put(f, 0);
+	key_put(f, 1);
+	assert_batch(f, step_stop, "owner-0");
+	verified(f, 0, "");
+	assert_batch(f, step_miscount, &known);
+	verified(f, 2, "under pepper 1 are miscounted");
+	assert_batch(f, step_miscount, &unknown);
+	verified(f, 3, "under pepper 9 are miscounted");
+	/* An owner that is off, and nothing says so: its keys would work. */
+	f->s->now.counts.stopped = 0;
+	verified(f, 4, "counts 0 owners that are switched off, there are 1");
+}
+
 int
 main(void)
 {
@@ -328,6 +397,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_owners_in_order, fixture_make_open, fixture_free),
 	    cmocka_unit_test_setup_teardown(
 		test_counting_is_bounded, fixture_make_open, fixture_free),
+	    cmocka_unit_test_setup_teardown(
+		test_miscounts_are_found, fixture_make_open, fixture_free),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
