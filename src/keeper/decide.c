@@ -85,7 +85,8 @@ decide_new(struct store *store, struct peppers *peppers, const char *key_prefix,
 	if (configure_names(d, key_prefix, PLAN_BUILTIN, e) != 0 ||
 	    (d->plans = limits_plans_new(e)) == NULL ||
 	    (d->recent = recent_new(RECENT_MAX, e)) == NULL ||
-	    (d->dryruns = dryruns_new(e)) == NULL || (d->uses = uses_new(e)) == NULL)
+	    (d->dryruns = dryruns_new(e)) == NULL || (d->uses = uses_new(e)) == NULL ||
+	    found_init(&d->key, e) != 0)
 		decide_free(&d);
 	return d;
 }
@@ -479,21 +480,40 @@ has_form(const struct decide *d, struct span credential, struct decide_watch *x)
 	return 0;
 }
 
-/* The key that is asked about into D->key: 1; 0, told why not; -1. */
+/*
+ * The key that is asked about into D->key: 1; 0, told why not; -1.  One without a right checksum is
+ * looked for all the same, so that this takes no less time.
+ */
 static int
 look_up(struct decide *d, const struct wire_check *c, struct decide_watch *x, struct err *e)
 {
-	int rc;
+	int rc, formed;
 
-	if (x != NULL && x->id != NULL)
+	if (x != NULL && x->id != NULL) {
+		formed = 1;
 		rc = found_by_id(&d->key, d->store, span_of(x->id), e);
-	else if (has_form(d, c->credential, x))
+	} else {
+		formed = has_form(d, c->credential, x);
 		rc = found_by_credential(&d->key, d->store, d->peppers, c->credential, e);
-	else
+	}
+	if (rc < 0)
+		return -1;
+	if (!formed)
 		return 0;
-	if (rc >= 0)
-		tell(x, "lookup", rc, rc == 1 ? d->key.rec.id : "no such key is known here");
+	tell(x, "lookup", rc, rc == 1 ? d->key.rec.id : "no such key is known here");
 	return rc;
+}
+
+/*
+ * A denial of a key that is known, with a status that an unknown one gets as well.  The verdict
+ * tells its holder; the time tells nobody.
+ */
+static int
+even_out(struct decide *d, const struct wire_check *c, enum verdict v, struct err *e)
+{
+	if (verdict_info(v)->status != 401)
+		return 0;
+	return found_look_further(&d->key, d->store, d->peppers, c->credential, e);
 }
 
 static int
@@ -502,7 +522,7 @@ decide(struct decide *d, const struct wire_check *c, const struct decide_times *
 {
 	struct rules_request q;
 	enum verdict v;
-	int rc;
+	int rc, known;
 
 	if (c->exposed == 0 && !scope_needed_list_ok(c->needed_scopes)) {
 		tell(x, "configuration", 0, "the needed scopes are malformed");
@@ -511,31 +531,39 @@ decide(struct decide *d, const struct wire_check *c, const struct decide_times *
 	}
 	if ((rc = look_up(d, c, x, e)) < 0)
 		return -1;
-	if (rc == 0) {
+	known = rc;
+	if (!known && x != NULL) {
 		a->verdict = VERDICT_KEY_INVALID;
 		return 0;
 	}
+	/* An unknown key goes on as nobody's, up to the verdict that it had from here on. */
+	if (!known && found_nobody(&d->key, e) != 0)
+		return -1;
 	if (find_plan(d, t->wall_us, e) != 0)
 		return -1;
 	if (c->exposed != 0) {
 		a->verdict = VERDICT_KEY_INVALID;
-		return mark_exposed(d, c->exposed, c, t, wrote, x, e);
+		return known ? mark_exposed(d, c->exposed, c, t, wrote, x, e) : 0;
 	}
 	if (x != NULL)
 		identify(d, a);
 	facts_of(d, c, t, &q);
 	if ((q.owner_off = store_owner_stopped(d->store, d->key.rec.owner, NULL, e)) < 0)
 		return -1;
-	if (note_browser(d, c, &q, t, wrote, x, e) != 0)
+	if (known && note_browser(d, c, &q, t, wrote, x, e) != 0)
 		return -1;
 	v = rules_check(&d->key.rec, &q, x != NULL ? x->trace : NULL, x != NULL ? x->cookie : NULL);
+	if (!known) {
+		a->verdict = VERDICT_KEY_INVALID;
+		return 0;
+	}
 	if (v == VERDICT_OK && pass_limits(d, c, t, a, &v, wrote, x, e) != 0)
 		return -1;
 	if (v != VERDICT_OK) {
 		a->verdict = v;
 		/* Told apart from a key that has expired itself. */
 		a->rotate_by_us = rules_secret_refused(v, &d->key.rec, &q) ? q.rotate_by_us : 0;
-		return 0;
+		return x == NULL ? even_out(d, c, v, e) : 0;
 	}
 	if (x == NULL && note_use(d, c, t, wrote, e) != 0)
 		return -1;

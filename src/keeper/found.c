@@ -67,6 +67,74 @@ found_by_credential(struct found *k, struct store *store, struct peppers *pepper
 }
 
 int
+found_init(struct found *k, struct err *e)
+{
+	const struct keyrec rec = {.id = "key_0000000000000000",
+	    .pepper = 1,
+	    .state = KEYREC_REVOKED,
+	    .start = span_of("ak_live_0000"),
+	    .owner = span_of("nobody"),
+	    .plan = span_of("default"),
+	    .created_us = 1,
+	    .changed_us = 1,
+	    .revoked_us = 1,
+	    .secret_us = 1};
+	struct wbuf w;
+
+	wbuf_init(&w, k->nobody, sizeof(k->nobody));
+	keyrec_encode(&rec, &w);
+	if (w.overflow)
+		return err_set(e, ERR_INTERNAL, "the record of nobody does not fit");
+	k->nobody_len = w.len;
+	return found_nobody(k, e);
+}
+
+int
+found_nobody(struct found *k, struct err *e)
+{
+	k->match = (struct store_match){.which = ROTATION_PRESENT};
+	k->pepper = 0;
+	memcpy(k->record, k->nobody, k->nobody_len);
+	return keyrec_decode((struct span){(const char *)k->record, k->nobody_len}, &k->rec, e);
+}
+
+/* A search of which nothing is kept but that it took its time. */
+static int
+search_in_vain(struct found *k, struct store *store, struct peppers *peppers, size_t from,
+    struct span secret, struct err *e)
+{
+	struct store_match match;
+	struct keyrec rec;
+
+	for (size_t i = from; i < peppers_count(peppers); i++) {
+		if (peppers_digest(peppers, i, secret, k->digest) != 0)
+			return err_set(e, ERR_SYSTEM, "cannot make the digest of a key");
+		if (store_key_match(store, k->digest, k->record, &rec, &match, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+found_look_further(struct found *k, struct store *store, struct peppers *peppers,
+    struct span credential, struct err *e)
+{
+	uint8_t hash[DIGEST_LEN];
+	int own = k->match.digest_of == KEYREC_OF_KEY, rc;
+
+	if (own && search_in_vain(k, store, peppers, k->pepper + 1, credential, e) != 0)
+		return -1;
+	if (store_imported(store) == 0)
+		return 0;
+	if (digest_sha256(credential.p, credential.len, hash, e) != 0)
+		return -1;
+	rc = search_in_vain(k, store, peppers, own ? 0 : k->pepper + 1,
+	    (struct span){(const char *)hash, sizeof(hash)}, e);
+	secret_wipe(hash, sizeof(hash));
+	return rc;
+}
+
+int
 found_by_id(struct found *k, struct store *store, struct span id, struct err *e)
 {
 	int rc = store_key_find(store, id, k->digest, e);

@@ -18,6 +18,8 @@
 #include "keeper/peppers.h"
 #include "store/store.h"
 
+#define FOUND_NOBODY_MAX 512
+
 struct found {
 	struct keyrec rec; /* borrows from record */
 	size_t pepper;	   /* the i-th newest made its digest */
@@ -30,7 +32,24 @@ struct found {
 	int64_t rotate_by_us;
 
 	uint8_t record[KEYREC_MAX];
+
+	/* The record of nobody: what an unknown key goes on with. */
+	uint8_t nobody[FOUND_NOBODY_MAX];
+	size_t nobody_len;
 };
+
+/* Once, before the others. */
+int found_init(struct found *, struct err *) __attribute__((warn_unused_result));
+
+/*
+ * What keeps the time of a check from telling unknown keys from known ones.  found_nobody: after a
+ * search that found nothing, the record of nobody, revoked, is the one that was found.
+ * found_look_further: after one that found a key that is refused, look where an unknown one would
+ * have been looked for as well.
+ */
+int found_nobody(struct found *, struct err *) __attribute__((warn_unused_result));
+int found_look_further(struct found *, struct store *, struct peppers *, struct span credential,
+    struct err *) __attribute__((warn_unused_result));
 
 /* By a credential of valid form: 1, 0 unknown, -1. */
 int found_by_credential(struct found *, struct store *, struct peppers *, struct span credential,
