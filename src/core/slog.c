@@ -659,7 +659,9 @@ block_verify(struct reader *r, uint64_t no, int64_t since, struct err *e)
 
 	if (r->io->get(r->io->cookie, no, block, e) == -1)
 		return -1;
-	r->total = word_get(block);
+	if (block[0] != FORMAT)
+		return err_set(e, ERR_CORRUPT, "limit log: block %" PRIu64 " is none", no);
+	r->total = word_get(block) & WORD_MAX;
 	if (entries_decode(block + 8, SLOG_INLINE_MAX, r->entries) == -1 ||
 	    entry_us(r->entries[0]) < since)
 		return err_set(e, ERR_CORRUPT, "limit log: times decrease in block %" PRIu64, no);
@@ -676,13 +678,14 @@ slog_verify(const struct slog *L, const struct slog_io *io, struct err *e)
 	for (uint64_t no = L->first_block; no < L->end_block; no++) {
 		if (block_verify(&r, no, since, e) == -1)
 			return -1;
-		if (no > L->first_block && r.total != total)
+		/* Of a total 56 bits are stored. */
+		if (no > L->first_block && r.total != (total & WORD_MAX))
 			return err_set(e, ERR_CORRUPT,
 			    "limit log: block %" PRIu64 " begins with another total", no);
 		total = r.total + units_of(r.entries, SLOG_INLINE_MAX);
 		since = entry_us(r.entries[SLOG_INLINE_MAX - 1]);
 	}
-	if (L->end_block > L->first_block && total != L->base_total)
+	if (L->end_block > L->first_block && (total & WORD_MAX) != (L->base_total & WORD_MAX))
 		return err_set(e, ERR_CORRUPT, "limit log: its head begins with another total");
 	if (L->n > 0 && entry_us(L->entries[0]) < since)
 		return err_set(e, ERR_CORRUPT, "limit log: times decrease in its head");

@@ -842,10 +842,52 @@ test_bytes_a_unit(void **state)
 	memlog_free(m);
 }
 
+/* A log with blocks is in order, and is not any more when any of their words has changed. */
+static void
+test_verify(void **state)
+{
+	const struct slog_limit limit = {100000, INT64_C(1000000000)};
+	struct memlog *m = memlog_new();
+	struct slog_state st;
+	struct slog log;
+
+	(void)state;
+	slog_init(&log);
+	for (int64_t i = 0; i < 3 * SLOG_INLINE_MAX + 10; i++) {
+		assert_int_equal(
+		    slog_peek(&log, &limit, SLOG_EPOCH_US + 1000 * i, 2, &m->io, &st, &e), 1);
+		assert_int_equal(
+		    slog_take(&log, &limit, SLOG_EPOCH_US + 1000 * i, 2, &m->io, &e), 0);
+		memlog_commit(m, &log);
+	}
+	assert_int_equal(log.end_block - log.first_block, 3);
+	assert_int_equal(slog_verify(&log, &m->io, &e), 0);
+	for (uint64_t no = 0; no < 3; no++) {
+		for (size_t at = 0; at < SLOG_BLOCK_BYTES; at += 8) {
+			/* The total of the first block is where the count begins, whatever it is.
+			 */
+			if (no == 0 && at == 0)
+				continue;
+			m->blocks[no][at + 7] ^= 1;
+			assert_int_equal(slog_verify(&log, &m->io, &e), -1);
+			assert_int_equal(e.code, ERR_CORRUPT);
+			m->blocks[no][at + 7] ^= 1;
+		}
+		m->blocks[no][0] ^= 0x40;
+		assert_int_equal(slog_verify(&log, &m->io, &e), -1);
+		m->blocks[no][0] ^= 0x40;
+	}
+	m->fail_in = 2;
+	assert_int_equal(slog_verify(&log, &m->io, &e), -1);
+	assert_int_equal(slog_verify(&log, &m->io, &e), 0);
+	memlog_free(m);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_verify),
 	    cmocka_unit_test(test_empty),
 	    cmocka_unit_test(test_the_edge_of_the_window),
 	    cmocka_unit_test(test_costs),
