@@ -69,7 +69,7 @@ walks(enum verdict want, const char *told, const char *const *pairs)
 	assert_int_equal(s.key.len > 0, want == VERDICT_OK);
 	assert_int_equal(steps_walk(&s, NULL, NULL), want);
 	steps_wipe(&s);
-	for (size_t i = 0; i < sizeof(s.url_mem); i++)
+	for (size_t i = 0; i < s.url_key.len; i++)
 		assert_int_equal(s.url_mem[i], 0);
 }
 
