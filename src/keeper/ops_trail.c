@@ -97,7 +97,7 @@ all_of(const cJSON *o)
 
 	cJSON_ArrayForEach(m, o)
 	{
-		if (!is_noise(m->string) && !is_nothing(m))
+		if (!is_noise(m->string) && !is_nothing(m) && !cJSON_IsFalse(m))
 			cJSON_AddItemToObject(detail, m->string, cJSON_Duplicate(m, 1));
 	}
 	return detail;

@@ -203,6 +203,30 @@ kf_fails(struct kf *f, const char *request, const char *code, const char *words)
 	cJSON_Delete(reply);
 }
 
+/* The whole audit trail, however many pages that takes: {"entries":[...]}; the caller deletes it.
+ */
+static inline cJSON *
+kf_trail(struct kf *f)
+{
+	cJSON *all = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(all, "entries"), *one;
+	int64_t next = 0;
+	char request[64];
+
+	do {
+		cJSON *page;
+
+		(void)snprintf(request, sizeof(request), "{\"op\":\"audit.list\",\"after\":%lld}",
+		    (long long)next);
+		page = kf_do(f, request);
+		while ((one = cJSON_DetachItemFromArray(cJSON_GetObjectItem(page, "entries"), 0)) !=
+		       NULL)
+			cJSON_AddItemToArray(list, one);
+		next = json_int(page, "next", 0, 0, INT64_MAX, NULL);
+		cJSON_Delete(page);
+	} while (next != 0);
+	return all;
+}
+
 struct kf_key {
 	char key[TOKEN_MAX + 1], id[TOKEN_ID_LEN + 1];
 };

@@ -329,7 +329,7 @@ plan_changes_lose_nothing(void **state)
 	kf_done(f, kf_on("key.set", k.id, ",\"plan\":\"q\""));
 	assert_left(f, &k, "m", 5);
 	/* The audit trail says what was recognised. */
-	r = kf_do(f, "{\"op\":\"audit.list\"}");
+	r = kf_trail(f);
 	assert_string_equal(
 	    json_str(cJSON_GetObjectItem(
 			 cJSON_GetObjectItem(
@@ -532,7 +532,7 @@ exposure_is_marked_once(void **state)
 	assert_string_equal(json_str(r, "exposed", NULL), "2027-01-15T08:00:00Z");
 	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(r, "exposed_ways")), 2);
 	cJSON_Delete(r);
-	r = kf_do(f, "{\"op\":\"audit.list\"}");
+	r = kf_trail(f);
 	entries = cJSON_GetObjectItem(r, "entries");
 	assert_int_equal(cJSON_GetArraySize(entries), 3);
 	assert_string_equal(json_str(cJSON_GetArrayItem(entries, 2), "op", NULL), "key.exposed");
@@ -552,7 +552,7 @@ assert_trail(struct kf *f, const struct kf_key *k, const char *want)
 	const cJSON *entry;
 	cJSON *r;
 
-	r = kf_do(f, "{\"op\":\"audit.list\"}");
+	r = kf_trail(f);
 	cJSON_ArrayForEach(entry, cJSON_GetObjectItem(r, "entries"))
 	{
 		const char *op = json_str(entry, "op", NULL);

@@ -41,7 +41,7 @@ item(const cJSON *o, const char *name, int i)
 static int
 told(struct kf *f, int of_changes)
 {
-	cJSON *r = kf_do(f, "{\"op\":\"audit.list\"}");
+	cJSON *r = kf_trail(f);
 	int n = 0;
 
 	for (int i = 0; i < count(r, "entries"); i++)
