@@ -222,7 +222,15 @@ def test_kills_restarts_and_reloads_forgive_nothing(gate):
     daemon.start()
     fail(daemon, 5, **me)
     check_blocked(daemon.ask(JUNK, **me))
-    assert (daemon.dir / "run" / "clients").stat().st_mode & 0o7777 == 0o600
+    table = daemon.dir / "run" / "clients"
+    assert table.stat().st_mode & 0o7777 == 0o600
+    # Unless somebody wants it.
+    table.unlink()
+    before = set(daemon.children("worker"))
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: (now := set(daemon.children("worker"))) and not now & before, "new workers serve")
+    fail(daemon, **me)
+    check_blocked(daemon.ask(JUNK, **me))
 
 
 def test_garbage_in_the_table(gate):
