@@ -448,6 +448,55 @@ test_a_damaged_page_is_an_error_of_who_needs_it(void **state)
 	assert_true(bad[0] > 0 && bad[0] < 200 && bad[1] == bad[0]);
 }
 
+struct many {
+	unsigned from, to;
+	int fails; /* behind the last */
+};
+
+static int
+step_many(struct fixture *f, const void *arg, struct err *e)
+{
+	const struct many *m = arg;
+	struct key k;
+
+	for (unsigned n = m->from; n < m->to; n++) {
+		key_make(&k, n);
+		if (store_key_insert(f->s, k.digest, &k.rec, e) != 0)
+			return -1;
+	}
+	return m->fails ? -1 : 0;
+}
+
+/*
+ * Pages come and go, first pages and those that were never written among them, while the table
+ * doubles again and again: none is taken for damaged, also not after an abort in the middle.
+ */
+static void
+test_a_store_larger_than_its_cache(void **state)
+{
+	struct fixture *f = *state;
+	const unsigned keys = 24000;
+	struct many m = {0};
+
+	f->cache_bytes = 1; /* 4 MB: the least */
+	fixture_open(f);
+	for (m.from = 0; m.from < keys; m.from = m.to) {
+		m.to = m.from + 50;
+		m.fails = m.from % 500 == 0;
+		if (m.fails)
+			assert_int_equal(batch(f, step_many, &m), -1);
+		m.fails = 0;
+		assert_batch(f, step_many, &m);
+		if (m.from % 8000 == 0)
+			assert_int_equal(store_housekeep(f->s, 1, &f->e), 0);
+	}
+	for (unsigned n = 0; n < keys + 100; n += 7)
+		assert_int_equal(key_there(f, n), n < keys);
+	fixture_reopen(f);
+	for (unsigned n = 0; n < keys + 100; n += 3)
+		assert_int_equal(key_there(f, n), n < keys);
+}
+
 /* Each once was an error of the system, "Invalid argument", which named no mend. */
 static void
 test_a_damaged_file_is_refused(void **state)
@@ -656,6 +705,7 @@ main(void)
 	    T(test_refuses_damaged_counts),
 	    T(test_refuses_keys_of_no_format),
 	    T(test_a_damaged_page_is_an_error_of_who_needs_it),
+	    T(test_a_store_larger_than_its_cache),
 	    LEAKY(test_a_damaged_file_is_refused),
 	    T(test_a_stopped_store_fails_every_call),
 	    T(test_housekeeping_removes_logs),
