@@ -30,7 +30,7 @@ steps_init(struct steps *s, const struct facts_rules *rules, const struct params
 void
 steps_wipe(struct steps *s)
 {
-	secret_wipe(s->url_mem, s->url_key.len);
+	secret_wipe(s->url_mem, sizeof(s->url_mem));
 }
 
 static enum verdict

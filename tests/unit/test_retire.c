@@ -93,6 +93,7 @@ only_when_no_key_needs_it(void **state)
 {
 	struct kf *f = *state;
 	struct kf_key used = kf_key(f, ""), idle = kf_key(f, ""), revoked = kf_key(f, "");
+	uint64_t last;
 	uint32_t newest;
 
 	kf_done(f, kf_on("key.revoke", revoked.id, ""));
@@ -115,8 +116,11 @@ only_when_no_key_needs_it(void **state)
 	assert_int_equal(take_out(f, 1), 1);
 	opens(f, 1);
 	assert_int_equal(kf_verdict(f, &idle), VERDICT_OK);
-	retire(f, 1, 0); /* again: nothing to be done */
+	/* Again: nothing is done, and nothing is told. */
+	last = store_audit_last(f->store);
+	retire(f, 1, 0);
 	assert_int_equal(f->changed, 1); /* the reply waits for the disk all the same */
+	assert_int_equal(store_audit_last(f->store), last);
 }
 
 struct rotation {
