@@ -376,7 +376,7 @@ on_timer(struct keeper *k)
 	tell(k, '.');
 	set_deaf(k, 0);
 	drop_stuck(k, mono_us);
-	ops_tick(&k->ops);
+	ops_tick(&k->ops, 0);
 	sweep_tick(&k->sweep, mono_us);
 	if (reports_tick(&k->reports, k->store, 0))
 		housekeeper_committed(k->housekeeper);
@@ -544,6 +544,7 @@ finish(struct keeper *k, struct err *e)
 	close_doors(k);
 	while (k->waiting != NULL)
 		run_requests(k);
+	ops_tick(&k->ops, 1);
 	(void)reports_tick(&k->reports, k->store, 1);
 	/* On a full disk they are lost, and nothing else. */
 	if (uses_flush(decide_uses(k->decide), k->store, e) != 0)

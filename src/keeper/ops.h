@@ -58,7 +58,8 @@ struct ops_peer {
 void ops_run(
     struct ops *, const struct ops_peer *, struct span request, struct wbuf *reply, int *changed);
 
-/* Each second: tells the audit trail of refusals that were counted and not told at once. */
-void ops_tick(struct ops *);
+/* Each second: tells the audit trail of refusals that were counted and not told at once; of all of
+ * them the ${last} time. */
+void ops_tick(struct ops *, int last);
 
 #endif /* !KEEPER_OPS_H_ */

@@ -304,14 +304,14 @@ ops_audit_refused(struct ops_call *c, const struct err *why)
 }
 
 void
-ops_tick(struct ops *ops)
+ops_tick(struct ops *ops, int last)
 {
 	struct refusals_due due;
 	struct decide_times now;
 
 	if (ops->low_space || ops->times(ops->cookie, &now) != 0)
 		return;
-	while (refusals_due(&ops->refusals, now.steady_us, &due)) {
+	while (refusals_due(&ops->refusals, now.steady_us, last, &due)) {
 		struct ops_peer who = {.uid = due.uid, .via = STORE_VIA_SOCKET};
 		struct refused r = {.ops = ops,
 		    .peer = &who,

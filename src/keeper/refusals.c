@@ -83,12 +83,12 @@ refusals_untold(struct refusals *r, uint32_t uid, enum refusals_kind kind, uint6
 }
 
 int
-refusals_due(struct refusals *r, int64_t now_us, struct refusals_due *due)
+refusals_due(struct refusals *r, int64_t now_us, int last, struct refusals_due *due)
 {
 	for (size_t i = 0; i < REFUSALS_SLOTS; i++) {
 		struct refusals_slot *s = &r->slots[i];
 
-		if (s->untold == 0 || !has_passed(s->since_us, now_us))
+		if (s->untold == 0 || (!last && !has_passed(s->since_us, now_us)))
 			continue;
 		*due = (struct refusals_due){.uid = s->uid, .kind = s->kind, .n = s->untold};
 		s->since_us = now_us;
@@ -96,7 +96,7 @@ refusals_due(struct refusals *r, int64_t now_us, struct refusals_due *due)
 		s->untold = 0;
 		return 1;
 	}
-	if (r->others == 0 || !has_passed(r->others_since_us, now_us))
+	if (r->others == 0 || (!last && !has_passed(r->others_since_us, now_us)))
 		return 0;
 	*due = (struct refusals_due){.uid = UINT32_MAX, .kind = REFUSALS_DENIED, .n = r->others};
 	r->others = 0;

@@ -34,13 +34,13 @@ uint64_t refusals_add(struct refusals *, uint32_t uid, enum refusals_kind, int64
 /* One that was not told after all. */
 void refusals_untold(struct refusals *, uint32_t uid, enum refusals_kind, uint64_t n);
 
-/* What has waited for a minute to be told: 1 and who (UINT32_MAX: several) and how many; 0:
- * nothing. */
+/* What has waited for a minute to be told, or, the ${last} time, for any time: 1 and who
+ * (UINT32_MAX: several) and how many; 0: nothing. */
 struct refusals_due {
 	uint32_t uid;
 	enum refusals_kind kind;
 	uint64_t n;
 };
-int refusals_due(struct refusals *, int64_t now_us, struct refusals_due *);
+int refusals_due(struct refusals *, int64_t now_us, int last, struct refusals_due *);
 
 #endif /* !KEEPER_REFUSALS_H_ */

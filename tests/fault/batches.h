@@ -269,6 +269,27 @@ see(void *cookie, const uint8_t digest[STORE_DIGEST_LEN], const struct keyrec *r
 	return 0;
 }
 
+static void
+a_flaw(void *cookie, enum store_flaw flaw, uint64_t from, uint64_t to)
+{
+	(void)cookie;
+	fail_msg("the audit trail: flaw %d from %llu to %llu", (int)flaw, (unsigned long long)from,
+	    (unsigned long long)to);
+}
+
+/* No kill tears the chain of the audit trail, nor parts it from its head. */
+static void
+assert_chain(struct fixture *f)
+{
+	struct store_chain chain = {0};
+	int more;
+
+	do
+		more = store_audit_verify(f->s, &chain, 1000, a_flaw, NULL, &f->e);
+	while (more == 1);
+	assert_int_equal(more, 0);
+}
+
 static int
 see_audit(void *cookie, const struct store_audit *a, struct err *e)
 {
@@ -397,6 +418,7 @@ check(struct fixture *f, uint64_t least, uint64_t most)
 	check_logs(f, batches);
 	check_keys(f, batches);
 	assert_int_equal(store_audit_walk(f->s, 0, see_audit, &n, &f->e), 0);
+	assert_chain(f);
 	assert_int_equal(n, batches);
 	return batches;
 }

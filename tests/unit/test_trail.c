@@ -193,15 +193,15 @@ strangers_do_not_fill_the_trail(void **state)
 	says(f, 0, "\"uid\":65534");
 	says(f, 0, "\"error\":\"denied\",\"detail\":{\"attempts\":1}");
 	/* The others are told a minute later, without another attempt. */
-	ops_tick(&f->ops);
+	ops_tick(&f->ops, 0);
 	assert_int_equal(entries(f), 1);
 	f->now.steady_us += MINUTE;
 	f->ops.wrote = 0;
-	ops_tick(&f->ops);
+	ops_tick(&f->ops, 0);
 	assert_int_equal(f->ops.wrote, 1);
 	assert_int_equal(entries(f), 2);
 	says(f, 1, "{\"attempts\":999}");
-	ops_tick(&f->ops);
+	ops_tick(&f->ops, 0);
 	assert_int_equal(entries(f), 2);
 	/* Many of them: as many entries as there are places, and one. */
 	f->now.steady_us += MINUTE;
@@ -209,7 +209,7 @@ strangers_do_not_fill_the_trail(void **state)
 		knock(f, uid, 2);
 	assert_in_range(entries(f), 3, 2 + REFUSALS_SLOTS);
 	f->now.steady_us += MINUTE;
-	ops_tick(&f->ops);
+	ops_tick(&f->ops, 0);
 	assert_in_range(entries(f), 3, 2 + 2 * REFUSALS_SLOTS + 1);
 	says(f, entries(f) - 1, "\"uid\":null");
 	assert_intact(f, entries(f));
@@ -219,8 +219,12 @@ strangers_do_not_fill_the_trail(void **state)
 	knock(f, 65534, 5);
 	f->ops.low_space = 0;
 	f->now.steady_us += MINUTE;
-	ops_tick(&f->ops);
+	ops_tick(&f->ops, 0);
 	says(f, entries(f) - 1, "{\"attempts\":5}");
+	/* At an orderly end nothing waits. */
+	knock(f, 65534, 7);
+	ops_tick(&f->ops, 1);
+	says(f, entries(f) - 1, "{\"attempts\":7}");
 }
 
 static void
