@@ -22,7 +22,8 @@
 
 #define FILE_MODE 0600
 #define LOG_BUFFER_BYTES (1u << 20)
-#define LOG_FILE_BYTES (10u << 20)
+#define LOG_FILE_BYTES                                                                             \
+	(4u << 20) /* the last one is read to its end at each start, more than once */
 #define TXN_MAX 64 /* one batch runs at a time, and a checkpoint beside it */
 #define CACHE_MIN (UINT64_C(4) << 20)
 #define CACHE_MAX (UINT64_C(1) << 40)

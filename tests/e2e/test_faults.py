@@ -154,8 +154,8 @@ def test_kills_under_load(daemon, directory, scale):
     assert used == counts[2]["200"]
     pauses.sort()
     print(f"{kills} kills; first answer after {pauses[len(pauses) // 2] * 1000:.0f} ms (median), {pauses[int(len(pauses) * 0.99)] * 1000:.0f} ms (p99)")
-    # A machine that is busy with other things takes longer, but not each time.
-    assert pauses[len(pauses) // 4] < 0.25
+    # A machine that is busy with other things takes longer, but not each time. The long run wants to be alone.
+    assert pauses[len(pauses) // 4] < 0.5
     if kills > 1000:
         assert pauses[int(len(pauses) * 0.99)] < 0.25
 

@@ -126,8 +126,11 @@ enum { SAID_RIGHT = 10, SAID_REFUSED };
 
 static void __attribute__((noreturn)) look(struct fixture *f, uint64_t least, uint64_t most)
 {
+	char said[300];
+
 	alarm(HANGS_S);
-	if (freopen("/dev/null", "w", stderr) == NULL)
+	if (snprintf(said, sizeof(said), "%s/said", f->top) < 0 ||
+	    freopen(said, "w", stderr) == NULL)
 		_exit(1);
 	if (fixture_try(f) == NULL) {
 		if (strstr(f->e.msg, "restore a backup") != NULL)
@@ -138,6 +141,21 @@ static void __attribute__((noreturn)) look(struct fixture *f, uint64_t least, ui
 	}
 	check(f, least, most);
 	_exit(SAID_RIGHT);
+}
+
+/* What the process that failed had to say. */
+static void
+print_said(struct fixture *f)
+{
+	char path[300], line[500];
+	FILE *file;
+
+	assert_true(snprintf(path, sizeof(path), "%s/said", f->top) > 0);
+	if ((file = fopen(path, "r")) == NULL)
+		return;
+	while (fgets(line, sizeof(line), file) != NULL)
+		fputs(line, stdout);
+	fclose(file);
 }
 
 static int
@@ -156,6 +174,7 @@ look_apart(struct fixture *f, const struct power_cut *cut)
 	if (WIFEXITED(status) &&
 	    (WEXITSTATUS(status) == SAID_RIGHT || WEXITSTATUS(status) == SAID_REFUSED))
 		return WEXITSTATUS(status);
+	print_said(f);
 	fail_msg("an image of event %u of %u, blocks of %u, %u%% of the unsynced: status %x",
 	    cut->at, power->nevents, cut->block, cut->keep, (unsigned)status);
 	return 0;
