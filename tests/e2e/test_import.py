@@ -306,6 +306,7 @@ def test_through_kills(daemon, scale):
         status, said = run.end()
         assert status in (0, 3), (said, [t for t in run.told if "id" not in t][:3])
         told |= {t["id"] for t in run.told if "id" in t}
+        daemon.wait_ready()
         ids = {k["id"] for k in daemon.json_lines("list")}
         assert told <= ids
     assert rounds > 2 and len(ids) == n and len(told) == n
