@@ -531,6 +531,48 @@ limits_hold_by_themselves(void **state)
 	F.config.sandbox = 1;
 }
 
+/* An old kernel, or a container that lets neither through: said, and gone on without. */
+static int
+enter_without_kernel(void)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	struct err e;
+
+	if (ctx == NULL ||
+	    seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(landlock_create_ruleset), 0) !=
+		0 ||
+	    seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(seccomp), 0) != 0 ||
+	    seccomp_load(ctx) != 0)
+		return 100;
+	log_open(LOG_TO_STDERR, LOG_LVL_WARNING, "test");
+	return sandbox_enter(SANDBOX_KEEPER, &F.config, &e) == 0 ? open_passwd() : 101;
+}
+
+static void
+a_kernel_without_is_said(void **state)
+{
+	char said[1024] = "";
+	int fds[2], status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	(void)fflush(NULL);
+	if ((pid = fork()) == 0) {
+		(void)dup2(fds[1], STDERR_FILENO);
+		_exit(enter_without_kernel());
+	}
+	close(fds[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_true(read(fds[0], said, sizeof(said) - 1) > 0);
+#ifndef INSTRUMENTED
+	assert_non_null(strstr(said, "kernel_without=landlock"));
+#endif
+	assert_non_null(strstr(said, "kernel_without=\"seccomp filters\""));
+	close(fds[0]);
+}
+
 /* abort() still ends it, and as itself: a failed assertion is not to look like an attack. */
 static int
 fail_inside(void)
@@ -575,6 +617,7 @@ main(void)
 	    cmocka_unit_test(one_within_another),
 	    cmocka_unit_test(clone3_is_absent),
 	    cmocka_unit_test(limits_hold_by_themselves),
+	    cmocka_unit_test(a_kernel_without_is_said),
 	    cmocka_unit_test(an_abort_is_an_abort),
 	    cmocka_unit_test(links_are_followed),
 	};
