@@ -243,6 +243,7 @@ owners_share_a_plan_per_owner(void **state)
 static void
 a_missing_plan_denies(void **state)
 {
+	static char gold[] = "gold";
 	struct kf *f = *state;
 	struct kf_key k, builtin = kf_key(f, "");
 	struct wire_check c;
@@ -254,7 +255,7 @@ a_missing_plan_denies(void **state)
 	assert_int_equal(kf_verdict(f, &k), VERDICT_OK);
 	kf_drop_gold(f);
 	for (int i = 0; i < 2; i++) {
-		f->config.default_plan = (char[]){"gold"};
+		f->config.default_plan = gold;
 		assert_int_equal(decide_configure(f->decide, &f->config, &f->e), 0);
 		assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_UNAVAILABLE);
 		assert_int_equal(a.id.len, 0);

@@ -354,11 +354,13 @@ static const struct act {
 #endif
 };
 
+#ifndef INSTRUMENTED
 static int
 has_landlock(void)
 {
 	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 1;
 }
+#endif
 
 /* In a child, behind the sandbox: its wait status. */
 static int
