@@ -115,20 +115,6 @@ alone_close(struct alone *a)
 	store_close(&a->store);
 }
 
-/* The reply of an operation that did not come to run, as ops_run would write it. */
-static void
-write_error(const struct err *why, struct wbuf *reply)
-{
-	char text[2 * sizeof(why->msg) + 128];
-	cJSON *o = cJSON_CreateObject();
-
-	cJSON_AddFalseToObject(o, "ok");
-	cJSON_AddStringToObject(o, "error", err_name(why->code));
-	cJSON_AddStringToObject(o, "message", why->msg);
-	wbuf_bytes(reply, text, json_print(o, text, sizeof(text)));
-	cJSON_Delete(o);
-}
-
 static void
 answer(struct alone *a, struct span request, const struct err *open_error, struct wbuf *reply)
 {
@@ -146,14 +132,14 @@ answer(struct alone *a, struct span request, const struct err *open_error, struc
 	int changed = 0;
 
 	if (open_error->code != ERR_NONE) {
-		write_error(open_error, reply);
+		ops_reply_error(open_error, reply);
 		return;
 	}
 	ops.low_space = store_space(a->store, &free_bytes, NULL) == 0;
 	ops_run(&ops, &peer, request, reply, &changed);
 	if ((changed || ops.wrote) && store_flush(a->store, &e) == -1) {
 		wbuf_reset(reply);
-		write_error(&e, reply);
+		ops_reply_error(&e, reply);
 	}
 }
 

@@ -53,6 +53,8 @@ manifest_write(const char *dir, int64_t made_us, struct err *e)
 	cJSON_AddStringToObject(o, "release", PACKAGE_VERSION);
 	len = json_print(o, line, sizeof(line));
 	cJSON_Delete(o);
+	if (json_lost() > 0)
+		return err_set(e, ERR_SYSTEM, "out of memory");
 	if (n < 0 || (size_t)n >= sizeof(path) || len == 0)
 		return err_set(e, ERR_INPUT, "%.80s...: too long a path", dir);
 	if ((f = fopen(path, "wxe")) == NULL)

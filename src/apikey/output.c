@@ -44,8 +44,9 @@ make_line(const cJSON *o, size_t *len, struct err *e)
 {
 	char *line = malloc(LINE_MAX_BYTES);
 
-	if (line == NULL) {
+	if (line == NULL || json_lost() > 0) {
 		(void)err_set(e, ERR_SYSTEM, "out of memory");
+		free(line);
 		return NULL;
 	}
 	if ((*len = json_print(o, line, LINE_MAX_BYTES - 1)) == 0) {

@@ -164,6 +164,11 @@ call(struct session *s, enum session_kind kind, const cJSON *request, struct err
 	size_t len;
 	long n;
 
+	/* A restriction may be among what is missing. */
+	if (json_lost() > 0) {
+		(void)err_set(e, ERR_SYSTEM, "out of memory");
+		return NULL;
+	}
 	if ((len = json_print(request, s->request, TEXT_MAX)) == 0) {
 		(void)err_set(e, ERR_USAGE, "the request is too long: at most %d bytes", TEXT_MAX);
 		return NULL;

@@ -11,6 +11,7 @@
  * - Text is judged before cJSON sees it: depth, strings, numbers, white space.
  * - No error message quotes a value: one may be a key.  Names are quoted, made printable by err.c.
  * - Every block that cJSON frees is overwritten first, and printing leaves no copies behind.
+ * - A value that memory was missing for is counted, so that nothing incomplete passes for whole.
  */
 
 #include <limits.h>
@@ -26,6 +27,18 @@
 #define DEPTH_MAX 16
 #define EXACT_MAX 9007199254740992.0 /* 2^53: integers of a double are exact up to here */
 
+/* Of one thread: that which has to do with JSON. */
+static unsigned lost;
+
+static void *
+allocate(size_t n)
+{
+	void *p = malloc(n);
+
+	lost += p == NULL;
+	return p;
+}
+
 static void
 wipe_and_free(void *p)
 {
@@ -38,9 +51,15 @@ void
 json_init(void)
 {
 	/* With a free of ours cJSON does not use realloc, which would leave old blocks unwiped. */
-	cJSON_Hooks hooks = {malloc, wipe_and_free};
+	cJSON_Hooks hooks = {allocate, wipe_and_free};
 
 	cJSON_InitHooks(&hooks);
+}
+
+unsigned
+json_lost(void)
+{
+	return lost;
 }
 
 static int
@@ -174,8 +193,10 @@ check_names(const cJSON *object, struct err *e)
 	if (n < 2)
 		return 0;
 	names = calloc(n, sizeof(*names));
-	if (names == NULL)
+	if (names == NULL) {
+		lost++;
 		return err_sys(e, "cannot read JSON");
+	}
 	cJSON_ArrayForEach(child, object)
 	{
 		names[i++] = child->string;
@@ -208,6 +229,7 @@ cJSON *
 json_parse_object(struct span s, struct err *e)
 {
 	const char *wrong, *end = NULL;
+	unsigned before = lost;
 	cJSON *root = NULL;
 	size_t at;
 
@@ -221,6 +243,10 @@ json_parse_object(struct span s, struct err *e)
 		return NULL;
 	}
 	root = cJSON_ParseWithLengthOpts(s.p, s.len, &end, 0);
+	if (root == NULL && lost != before) {
+		(void)err_set(e, ERR_SYSTEM, "out of memory");
+		return NULL;
+	}
 	at = end == NULL ? 0 : (size_t)(end - s.p);
 	while (root != NULL && is_one_of(s, at, " \t\n\r"))
 		at++;

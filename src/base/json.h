@@ -42,6 +42,13 @@ const cJSON *json_object(const cJSON *, const char *, struct err *);
 /* ${known}: NULL-terminated names; -1 and ${e} naming the first member that is not among them. */
 int json_only(const cJSON *, const char *const *, struct err *) __attribute__((warn_unused_result));
 
+/*
+ * How many values are missing somewhere for want of memory, since the start.  What adds members to
+ * an object need not look at each of them: whoever stores, sends or prints what was built looks
+ * once whether this number has changed meanwhile, and if so treats all of it as not there.
+ */
+unsigned json_lost(void) __attribute__((warn_unused_result));
+
 /* Printed on one line into ${buf}; its length, or 0 when it does not fit. */
 size_t json_print(const cJSON *, char *, size_t);
 

@@ -128,6 +128,7 @@ static int
 audit_act(const struct exposure *x, struct store *store, const struct keyrec *rec, struct err *e)
 {
 	char text[2 * KEYREC_REASON_MAX + 256];
+	unsigned lost = json_lost();
 	cJSON *detail = cJSON_CreateObject();
 	size_t len;
 
@@ -136,6 +137,8 @@ audit_act(const struct exposure *x, struct store *store, const struct keyrec *re
 	add_change(detail, "reason", x->reason_before, span_of(x->reason));
 	len = json_print(detail, text, sizeof(text));
 	cJSON_Delete(detail);
+	if (json_lost() != lost)
+		return err_set(e, ERR_SYSTEM, "out of memory");
 	if (len == 0)
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
 	return audit(

@@ -9,7 +9,8 @@
  *
  * Invariants: nothing of a request is looked at before the peer is known to be allowed to ask; a
  * change and its audit record are in the same batch; an operation that fails has changed nothing; a
- * reply is always a complete JSON object; no message quotes a value that could be a key.
+ * reply is always a complete JSON object (what memory was missing for is not left out: the
+ * operation fails); no message quotes a value that could be a key.
  */
 
 #include "keeper/ops.h"
@@ -109,11 +110,23 @@ ops_page_full(const struct ops_call *c, size_t n)
 
 /* ---- running ---- */
 
+/* Operations add members without looking at each: here it is seen whether one is missing. */
+static int
+run_whole(struct ops_call *c, struct err *e)
+{
+	int rc = c->op->run(c, e);
+
+	if (json_lost() == c->lost)
+		return rc;
+	c->undo = 0;
+	return rc != 0 ? rc : err_set(e, ERR_SYSTEM, "out of memory");
+}
+
 static int
 in_batch(void *cookie, struct err *e)
 {
 	struct ops_call *c = cookie;
-	int rc = c->op->run(c, e);
+	int rc = run_whole(c, e);
 
 	return c->undo ? -1 : rc;
 }
@@ -181,7 +194,7 @@ run(struct ops_call *c, struct err *e)
 		return err_set(e, ERR_SYSTEM, "cannot tell the time");
 	if (decide_configure(c->ops->decide, config, e) != 0)
 		return -1;
-	return (c->op->flags & OPS_WRITES) != 0 ? run_write(c, e) : c->op->run(c, e);
+	return (c->op->flags & OPS_WRITES) != 0 ? run_write(c, e) : run_whole(c, e);
 }
 
 /* ---- replies ---- */
@@ -196,36 +209,38 @@ write_reply(const cJSON *o, struct wbuf *reply)
 	reply->len += len;
 }
 
-static void
-reply_error(const struct err *why, struct wbuf *reply)
+void
+ops_reply_error(const struct err *why, struct wbuf *reply)
 {
+	unsigned lost = json_lost();
 	cJSON *o = cJSON_CreateObject();
 
 	cJSON_AddFalseToObject(o, "ok");
 	cJSON_AddStringToObject(o, "error", err_name(why->code));
 	json_add_span(o, "message", span_of(why->msg));
-	write_reply(o, reply);
+	if (json_lost() == lost)
+		write_reply(o, reply);
+	else
+		wbuf_str(
+		    reply, "{\"ok\":false,\"error\":\"system\",\"message\":\"out of memory\"}");
 	cJSON_Delete(o);
 }
 
-/* Takes ${result}. */
+/* What is done is told: from here on no memory is needed. */
 static void
-reply_result(cJSON *result, struct wbuf *reply)
+reply_result(const cJSON *result, struct wbuf *reply)
 {
 	static const struct err too_large = {
 	    ERR_INTERNAL, "the reply does not fit into a message; what was asked for is done"};
-	cJSON *o = cJSON_CreateObject();
 	size_t before = reply->len;
 
-	cJSON_AddTrueToObject(o, "ok");
-	if (!cJSON_AddItemToObject(o, "result", result))
-		cJSON_Delete(result);
-	write_reply(o, reply);
-	cJSON_Delete(o);
+	wbuf_str(reply, "{\"ok\":true,\"result\":");
+	write_reply(result, reply);
+	wbuf_str(reply, "}");
 	if (reply->overflow) {
 		reply->overflow = 0;
 		reply->len = before;
-		reply_error(&too_large, reply);
+		ops_reply_error(&too_large, reply);
 	}
 }
 
@@ -233,8 +248,10 @@ void
 ops_run(struct ops *ops, const struct ops_peer *peer, struct span request, struct wbuf *reply,
     int *changed)
 {
-	struct ops_call c = {
-	    .ops = ops, .peer = peer, .page_until_us = clock_mono_us() + OPS_PAGE_US};
+	struct ops_call c = {.ops = ops,
+	    .peer = peer,
+	    .lost = json_lost(),
+	    .page_until_us = clock_mono_us() + OPS_PAGE_US};
 	struct err e = {0};
 	cJSON *parsed = NULL;
 	int rc = -1;
@@ -260,8 +277,8 @@ ops_run(struct ops *ops, const struct ops_peer *peer, struct span request, struc
 		if (e.code == ERR_NONE)
 			err_set(&e, ERR_SYSTEM, "out of memory");
 		ops_audit_refused(&c, &e);
-		reply_error(&e, reply);
-		cJSON_Delete(c.result);
+		ops_reply_error(&e, reply);
 	}
+	cJSON_Delete(c.result);
 	cJSON_Delete(parsed);
 }

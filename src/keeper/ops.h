@@ -58,6 +58,9 @@ struct ops_peer {
 void ops_run(
     struct ops *, const struct ops_peer *, struct span request, struct wbuf *reply, int *changed);
 
+/* The reply of an operation that did not come to run, as ops_run would write it. */
+void ops_reply_error(const struct err *, struct wbuf *reply);
+
 /* Each second: tells the audit trail of refusals that were counted and not told at once; of all of
  * them the ${last} time. */
 void ops_tick(struct ops *, int last);

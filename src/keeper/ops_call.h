@@ -32,6 +32,7 @@ struct ops_call {
 	const cJSON *request;
 	cJSON *result; /* an object, empty at first */
 	struct decide_times now;
+	unsigned lost;	       /* json_lost() at the beginning */
 	int64_t page_until_us; /* CLOCK_MONOTONIC: what OPS_PAGE_US gives it */
 	int changed;	       /* set by ops_audit */
 	int undo; /* nothing of the batch is to be stored; the result is told all the same */

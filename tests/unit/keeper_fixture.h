@@ -156,6 +156,7 @@ kf_ask_as(struct kf *f, const struct ops_peer *peer, const char *request)
 	wbuf_init(&w, f->reply, sizeof(f->reply) - WIRE_HEADER);
 	ops_run(&f->ops, peer, span_of(request), &w, &f->changed);
 	assert_false(w.overflow);
+	f->reply[w.len] = '\0';
 	reply = json_parse_object(wbuf_view(&w), &f->e);
 	if (reply == NULL)
 		fail_msg("%s: %.*s", f->e.msg, (int)w.len, f->reply);
