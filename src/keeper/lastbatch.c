@@ -68,6 +68,20 @@ lastbatch_counted(const struct lastbatch *l, uint64_t client, uint64_t seq)
 }
 
 void
+lastbatch_unanswered(struct lastbatch *l, uint64_t client, uint64_t seq, int64_t mono_us)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->ids[i].client != client || l->ids[i].seq != seq)
+			continue;
+		/* With more than that in doubt some are counted twice, and none is let through. */
+		if (l->ndoubt < LASTBATCH_DOUBT_MAX)
+			l->doubt[l->ndoubt++] = l->ids[i];
+		l->doubt_until_us = mono_us + LASTBATCH_DOUBT_US;
+		return;
+	}
+}
+
+void
 lastbatch_begin(struct lastbatch *l, int64_t mono_us)
 {
 	l->n = 0;

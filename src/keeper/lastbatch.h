@@ -4,8 +4,8 @@
 
 /*
  * Which checks the last batch has counted, stored in that batch itself: so a check that a worker
- * sends again, because the keeper was killed between its commit and its answer, is not counted
- * twice.
+ * sends again, because the keeper was killed between its commit and its answer, or could not send
+ * that, is not counted twice.
  *
  * The answers of a batch are sent before the next one begins, so only the last can be in doubt. For
  * LASTBATCH_DOUBT_US after a start every record carries on what was in doubt then, in case the
@@ -29,7 +29,7 @@ struct lastbatch_id {
 struct lastbatch {
 	size_t n; /* counted in this batch so far */
 	struct lastbatch_id ids[LASTBATCH_CHECKS_MAX];
-	size_t ndoubt; /* counted before we were started, perhaps never answered */
+	size_t ndoubt; /* counted before, perhaps never answered */
 	struct lastbatch_id doubt[LASTBATCH_DOUBT_MAX];
 	int64_t doubt_until_us; /* CLOCK_MONOTONIC */
 };
@@ -38,7 +38,13 @@ struct lastbatch {
 int lastbatch_load(struct lastbatch *, struct store *, int64_t mono_us, struct err *)
     __attribute__((warn_unused_result));
 
-/* Was it counted by an earlier keeper?  1 or 0. */
+/*
+ * The answer of this check of the last batch has not arrived, as far as is known: if the batch
+ * counted it, it is in doubt from now on.
+ */
+void lastbatch_unanswered(struct lastbatch *, uint64_t client, uint64_t seq, int64_t mono_us);
+
+/* Was it counted before, by an earlier keeper or without an answer?  1 or 0. */
 int lastbatch_counted(const struct lastbatch *, uint64_t client, uint64_t seq);
 
 /* An empty batch; what was in doubt is forgotten when its time is over. */

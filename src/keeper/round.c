@@ -473,6 +473,7 @@ static void
 answer_peer(struct round *r, struct peer *p, size_t from, size_t to, int64_t mono_us)
 {
 	struct iovec iov[WIRE_BATCH_MAX];
+	size_t first = from;
 	int n;
 
 	while (!p->closing && (n = next_answers(r, &from, to, iov)) > 0) {
@@ -484,6 +485,10 @@ answer_peer(struct round *r, struct peer *p, size_t from, size_t to, int64_t mon
 		if (p->stuck_since_us == 0)
 			p->stuck_since_us = mono_us;
 	}
+	/* Whoever is alive connects again and asks the same. */
+	for (; p->closing && first < to; first++)
+		lastbatch_unanswered(
+		    r->with.last, r->items[first].check.client, r->items[first].check.seq, mono_us);
 }
 
 void

@@ -33,19 +33,10 @@ struct rig {
 };
 
 static void
-rig_open(struct rig *g)
+rig_connect(struct rig *g)
 {
-	struct round_with with;
 	int sv[2];
 
-	kf_open(g->f);
-	assert_int_equal(steady_open(&g->steady, g->f->store, &g->f->e), 0);
-	assert_int_equal(lastbatch_load(&g->last, g->f->store, clock_mono_us(), &g->f->e), 0);
-	memset(&g->reports, 0, sizeof(g->reports));
-	with = (struct round_with){
-	    g->f->store, g->f->decide, &g->steady, &g->last, &g->reports, &g->refusals};
-	g->round = round_new(&with, &g->f->e);
-	assert_non_null(g->round);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, sv), 0);
 	g->peer = peer_new(sv[0], 0, &g->f->e);
 	assert_non_null(g->peer);
@@ -55,10 +46,32 @@ rig_open(struct rig *g)
 }
 
 static void
-rig_close(struct rig *g)
+rig_hang_up(struct rig *g)
 {
 	peer_free(g->peer);
 	close(g->fd);
+}
+
+static void
+rig_open(struct rig *g)
+{
+	struct round_with with;
+
+	kf_open(g->f);
+	assert_int_equal(steady_open(&g->steady, g->f->store, &g->f->e), 0);
+	assert_int_equal(lastbatch_load(&g->last, g->f->store, clock_mono_us(), &g->f->e), 0);
+	memset(&g->reports, 0, sizeof(g->reports));
+	with = (struct round_with){
+	    g->f->store, g->f->decide, &g->steady, &g->last, &g->reports, &g->refusals};
+	g->round = round_new(&with, &g->f->e);
+	assert_non_null(g->round);
+	rig_connect(g);
+}
+
+static void
+rig_close(struct rig *g)
+{
+	rig_hang_up(g);
 	round_free(&g->round);
 	kf_close(g->f);
 }
@@ -215,6 +228,42 @@ an_end_before_the_answer_counts_once(void **state)
 	assert_int_equal(play(g), 1);
 	for (uint64_t i = 1; i <= 4; i++)
 		assert_int_equal(answer(g, i), i <= 3 ? VERDICT_OK : VERDICT_RATE_LIMITED);
+}
+
+/* A keeper that lives and could not send: the same worker, connected again, asks again. */
+static void
+an_answer_that_is_lost_counts_once(void **state)
+{
+	struct rig *g = *state;
+	struct kf_key k = limited(g->f);
+	struct wire_check c = kf_check(&k);
+	uint8_t mem[WIRE_CHECK_MAX];
+	struct wbuf w;
+	int wrote;
+
+	send_check(g, &k, 1);
+	send_check(g, &k, 2);
+	assert_int_equal(shutdown(g->peer->fd, SHUT_WR), 0);
+	round_receive(g->round, g->peer);
+	assert_int_equal(round_decide(g->round, &wrote, &g->f->e), 0);
+	assert_int_equal(wrote, 1);
+	round_answer(g->round, clock_mono_us());
+	assert_int_equal(g->peer->closing, 1);
+	rig_hang_up(g);
+	rig_connect(g);
+	/* Others are decided meanwhile. */
+	send_check(g, &k, 7);
+	assert_int_equal(play(g), 1);
+	assert_int_equal(answer(g, 7), VERDICT_OK);
+	c.retry = 1;
+	for (c.seq = 1; c.seq <= 3; c.seq++) {
+		wbuf_init(&w, mem, sizeof(mem));
+		wire_check_encode(&c, &w);
+		assert_int_equal(send(g->fd, mem, w.len, 0), w.len);
+	}
+	(void)play(g);
+	for (uint64_t i = 1; i <= 3; i++)
+		assert_int_equal(answer(g, i), i <= 2 ? VERDICT_OK : VERDICT_RATE_LIMITED);
 }
 
 static void
@@ -410,6 +459,7 @@ main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, rig_make, rig_free)
 	    T(a_damaged_record_denies_nobody_else),
 	    T(an_end_before_the_answer_counts_once),
+	    T(an_answer_that_is_lost_counts_once),
 	    T(answers_wait_for_a_slow_reader),
 	    T(tickets_are_waited_for),
 	    T(a_datagram_of_checks),
