@@ -161,12 +161,24 @@ conn_linger(struct conn *c)
 	look_again(c);
 }
 
+/* As recv, into S->bytes.  Nothing tells of an edge twice: who is interrupted looks again. */
+static ssize_t
+receive(struct conn *c, size_t cap, int flags)
+{
+	ssize_t n;
+
+	do {
+		n = recv(c->fd, c->server->bytes, cap, flags | MSG_DONTWAIT);
+	} while (n == -1 && errno == EINTR);
+	return n;
+}
+
 /* Throws away some of what has arrived: as recv.  A refused head is among it, keys and all. */
 static ssize_t
 discard(struct conn *c)
 {
 	struct fcgi_server *S = c->server;
-	ssize_t n = recv(c->fd, S->bytes, sizeof(S->bytes), MSG_DONTWAIT);
+	ssize_t n = receive(c, sizeof(S->bytes), 0);
 
 	if (n > 0)
 		secret_wipe(S->bytes, (size_t)n);
@@ -181,7 +193,7 @@ conn_drain(struct conn *c)
 
 	for (i = 0; i < DRAIN_READS; i++) {
 		n = discard(c);
-		if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		if (n == -1 && errno == EAGAIN)
 			return;
 		if (n <= 0) {
 			conn_close(c);
@@ -269,7 +281,7 @@ manage(struct conn *c, const struct frame *f)
 	size_t len;
 
 	len = frame_management(S->bytes, f->head_len, S->out, sizeof(S->out));
-	if (len == 0 || recv(c->fd, S->bytes, f->head_len, MSG_DONTWAIT) != (ssize_t)f->head_len ||
+	if (len == 0 || receive(c, f->head_len, 0) != (ssize_t)f->head_len ||
 	    send_all(c, S->out, len) == -1) {
 		conn_close(c);
 		return;
@@ -286,9 +298,9 @@ peek(struct conn *c)
 	struct fcgi_server *S = c->server;
 	ssize_t n;
 
-	n = recv(c->fd, S->bytes, PEEK_FIRST, MSG_PEEK | MSG_DONTWAIT);
+	n = receive(c, PEEK_FIRST, MSG_PEEK);
 	if (n == PEEK_FIRST)
-		n = recv(c->fd, S->bytes, sizeof(S->bytes), MSG_PEEK | MSG_DONTWAIT);
+		n = receive(c, sizeof(S->bytes), MSG_PEEK);
 	return n;
 }
 
@@ -301,7 +313,7 @@ conn_check(struct conn *c)
 	ssize_t n;
 
 	if ((n = peek(c)) <= 0) {
-		if (n == 0 || (errno != EAGAIN && errno != EINTR) || poll_conn(c) == -1)
+		if (n == 0 || errno != EAGAIN || poll_conn(c) == -1)
 			conn_close(c);
 		return;
 	}
