@@ -134,12 +134,14 @@ loop_remove_peer(struct keeper *k, struct peer *p)
 static void
 set_deaf(struct keeper *k, int deaf)
 {
+	int failed = 0;
+
 	if (k->deaf == deaf)
 		return;
-	for (struct door *d = k->doors; d < k->doors + DOORS; d++) {
-		if (loop_watch(k, EPOLL_CTL_MOD, d->fd, deaf ? 0 : EPOLLIN, d) == 0)
-			k->deaf = deaf;
-	}
+	for (struct door *d = k->doors; d < k->doors + DOORS; d++)
+		failed |= loop_watch(k, EPOLL_CTL_MOD, d->fd, deaf ? 0 : EPOLLIN, d) != 0;
+	/* One that is deaf still is opened by the next tick. */
+	k->deaf = deaf || failed;
 }
 
 static void
@@ -279,6 +281,17 @@ drop_stuck(struct keeper *k, int64_t mono_us)
 }
 
 static void
+send_flushed(struct keeper *k, int64_t mono_us)
+{
+	uint64_t ticket = housekeeper_flushed(k->housekeeper);
+
+	for (struct peer *p = k->peers; p != NULL; p = p->next) {
+		if (!peer_idle(p))
+			peer_send(p, ticket, mono_us);
+	}
+}
+
+static void
 on_timer(struct keeper *k)
 {
 	int64_t mono_us = clock_mono_us(), idle_us = k->options->idle_exit_us;
@@ -288,6 +301,9 @@ on_timer(struct keeper *k)
 		return;
 	loop_tell(k, '.');
 	set_deaf(k, 0);
+	/* Should the thread have been unable to wake us: no reply waits for longer than a second.
+	 */
+	send_flushed(k, mono_us);
 	drop_stuck(k, mono_us);
 	ops_tick(&k->ops, 0);
 	sweep_tick(&k->sweep, mono_us);
@@ -304,16 +320,10 @@ on_timer(struct keeper *k)
 static void
 on_flushed(struct keeper *k)
 {
-	uint64_t n, ticket;
-	int64_t mono_us = clock_mono_us();
+	uint64_t n;
 
-	if (read(k->event_fd, &n, sizeof(n)) < 0)
-		return;
-	ticket = housekeeper_flushed(k->housekeeper);
-	for (struct peer *p = k->peers; p != NULL; p = p->next) {
-		if (!peer_idle(p))
-			peer_send(p, ticket, mono_us);
-	}
+	if (read(k->event_fd, &n, sizeof(n)) == (ssize_t)sizeof(n))
+		send_flushed(k, clock_mono_us());
 }
 
 /* ---- the loop ---- */

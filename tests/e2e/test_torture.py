@@ -19,7 +19,7 @@ import pytest
 from harness.daemon import ROOT, Daemon, wait_until
 
 ALLOCATION, CALL = 1, 2
-SHORT = 12  # faults of one kind in the short run, about
+SHORT = {ALLOCATION: 12, CALL: 30}  # faults of one kind in the short run, about
 WAIT = 15   # seconds that nobody has to wait, whatever failed
 
 
@@ -171,7 +171,7 @@ class World:
     def torture(self, name, role, kind, every):
         """Returns how many calls failed."""
         self.run(name, role, kind)
-        step = 1 if every else max(1, self.shim.seen // SHORT)
+        step = 1 if every else max(1, self.shim.seen // SHORT[kind])
         failed = 0
         for how in (0,) if kind == ALLOCATION or not every else (0, 1):
             at, missed = 1, 0
