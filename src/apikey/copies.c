@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "apikey/copies.h"
@@ -121,15 +122,29 @@ told(void *cookie, uint64_t bytes)
 	return 0;
 }
 
-/* "replaced-20261122T061500Z" */
-static void
-replaced_name(int64_t now_us, char name[64])
+/* "replaced-20261122T061500Z"; with "-2" and so on behind it for others in the same second. */
+static int
+replaced_name(const char *state_dir, int64_t now_us, char name[64], struct err *e)
 {
 	time_t now = (time_t)(now_us / CLOCK_SECOND);
+	char stem[32], path[PATH_MAX];
+	struct stat st;
 	struct tm tm;
+	int n;
 
-	if (gmtime_r(&now, &tm) == NULL || strftime(name, 64, "replaced-%Y%m%dT%H%M%SZ", &tm) == 0)
-		(void)snprintf(name, 64, "replaced");
+	if (gmtime_r(&now, &tm) == NULL ||
+	    strftime(stem, sizeof(stem), "replaced-%Y%m%dT%H%M%SZ", &tm) == 0)
+		(void)snprintf(stem, sizeof(stem), "replaced");
+	(void)snprintf(name, 64, "%s", stem);
+	for (int i = 2; i < 100; i++) {
+		n = snprintf(path, sizeof(path), "%s/%s", state_dir, name);
+		if (n < 0 || (size_t)n >= sizeof(path))
+			return err_set(e, ERR_INPUT, "%.80s...: too long a path", state_dir);
+		if (lstat(path, &st) != 0)
+			break;
+		(void)snprintf(name, 64, "%s-%d", stem, i);
+	}
+	return 0;
 }
 
 int
@@ -142,7 +157,8 @@ copies_restore(struct tool *t, const char *dir, const struct service *service,
 	if (there < 0)
 		return -1;
 	if (there == 1) {
-		replaced_name(t->now_us, name);
+		if (replaced_name(t->config->state_dir, t->now_us, name, e) != 0)
+			return -1;
 		r.replaced = name;
 	}
 	*replaced = r.replaced;

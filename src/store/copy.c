@@ -9,9 +9,12 @@
  * recovers it.  A page that is written while it is read may come out torn.  Its change is in the
  * log, so that recovery meets it, and refuses the copy; one makes another, then.
  *
- * Invariants: databases before logs, for a page may only be on disk behind its log record; nothing
- * in
- * ${from} is changed; a copy is on disk when it is said to be done.
+ * How far the log was on disk (mark.c) goes along, so that a copy, and a copy of that, whose log
+ * was cut since is refused, too.
+ *
+ * Invariants: databases before logs, for a page may only be on disk behind its log record; the mark
+ * before logs, so that it is not ahead of them; nothing in ${from} is changed; a copy is on disk
+ * when it is said to be done.
  */
 
 #include <dirent.h>
@@ -92,10 +95,16 @@ copy_bytes(struct copy *c, int in, int out, const char *name, struct err *e)
 static int
 copy_file(struct copy *c, const char *name, struct err *e)
 {
+	struct stat st;
 	int in, out, rc;
 
-	if ((in = openat(c->from_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0)
+	/* Whose directory it is may not be who we are: no waiting for the other end of a pipe. */
+	if ((in = openat(c->from_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
 		return err_sys(e, "%s/%s: cannot open", c->from, name);
+	if (fstat(in, &st) != 0 || !S_ISREG(st.st_mode)) {
+		close(in);
+		return err_set(e, ERR_CORRUPT, "%s/%s: is no file", c->from, name);
+	}
 	out = openat(c->to_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (out < 0) {
 		err_sys(e, "%s/%s: cannot make", c->to, name);
@@ -145,34 +154,56 @@ copy_logs(struct copy *c, struct err *e)
 }
 
 static int
+copy_mark(struct copy *c, struct err *e)
+{
+	if (faccessat(c->from_fd, STORE_MARK_FILE, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0
+				       : err_sys(e, "%s/" STORE_MARK_FILE ": cannot look", c->from);
+	return copy_file(c, STORE_MARK_FILE, e);
+}
+
+static int
 copy_all(struct copy *c, struct err *e)
 {
 	if ((c->from_fd = open(c->from, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return err_sys(e, "%s", c->from);
-	if ((c->to_fd = open(c->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		return err_sys(e, "%s", c->to);
 	if ((c->chunk = malloc(CHUNK_BYTES)) == NULL)
 		return err_sys(e, "copying the store");
 	for (int which = 0; which < STORE_DBS; which++)
 		if (copy_file(c, store_db_specs[which].file, e) != 0)
 			return -1;
-	if (copy_logs(c, e) != 0)
+	if (copy_mark(c, e) != 0 || copy_logs(c, e) != 0)
 		return -1;
 	return fsync(c->to_fd) == 0 ? 0 : err_sys(e, "%s: cannot sync", c->to);
 }
 
 int
-store_copy(const char *from, const char *to, store_copied_fn *copied, void *cookie, struct err *e)
+store_copy_at(const char *from, int to_fd, const char *to, store_copied_fn *copied, void *cookie,
+    struct err *e)
 {
-	struct copy c = {
-	    .from = from, .to = to, .from_fd = -1, .to_fd = -1, .copied = copied, .cookie = cookie};
+	struct copy c = {.from = from,
+	    .to = to,
+	    .from_fd = -1,
+	    .to_fd = to_fd,
+	    .copied = copied,
+	    .cookie = cookie};
 	int rc = copy_all(&c, e);
 
 	free(c.chunk);
 	if (c.from_fd >= 0)
 		close(c.from_fd);
-	if (c.to_fd >= 0)
-		close(c.to_fd);
+	return rc;
+}
+
+int
+store_copy(const char *from, const char *to, store_copied_fn *copied, void *cookie, struct err *e)
+{
+	int fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (fd < 0)
+		return err_sys(e, "%s", to);
+	rc = store_copy_at(from, fd, to, copied, cookie, e);
+	close(fd);
 	return rc;
 }
 

@@ -49,13 +49,14 @@ dir_make(const char *dir, struct err *e)
 }
 
 static int
-dir_check(const char *dir, int fd, struct err *e)
+dir_check(const char *dir, int fd, uid_t *owner, struct err *e)
 {
 	uid_t me = geteuid();
 	struct stat st;
 
 	if (fstat(fd, &st) != 0)
 		return err_sys(e, "%s", dir);
+	*owner = st.st_uid;
 	if ((st.st_mode & 077) != 0)
 		return err_set(e, ERR_SYSTEM,
 		    "%s: mode %04o lets others in; the store must be its owner's alone: chmod 700 "
@@ -120,6 +121,8 @@ lock_take(const char *dir, int fd, struct err *e)
 int
 store_dir_claim(struct store *s, const char *dir, struct err *e)
 {
+	struct stat lock;
+	uid_t owner = 0;
 	int at, rc;
 
 	if (dir_make(dir, e) != 0)
@@ -130,7 +133,7 @@ store_dir_claim(struct store *s, const char *dir, struct err *e)
 	/* Looked at before it is opened for reading, which would only say "Permission denied". */
 	if ((at = open(s->dir, O_PATH | O_DIRECTORY | O_CLOEXEC)) == -1)
 		return err_sys(e, "%s", dir);
-	if ((rc = dir_check(s->dir, at, e)) == 0 &&
+	if ((rc = dir_check(s->dir, at, &owner, e)) == 0 &&
 	    (s->dir_fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)
 		rc = err_sys(e, "%s", dir);
 	close(at);
@@ -139,6 +142,11 @@ store_dir_claim(struct store *s, const char *dir, struct err *e)
 	s->lock_fd = openat(s->dir_fd, LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->lock_fd == -1)
 		return err_sys(e, "%s/" LOCK_FILE ": cannot open", s->dir);
+	/* A link to somebody else's file would be written to, and given away. */
+	if (fstat(s->lock_fd, &lock) != 0 || !S_ISREG(lock.st_mode) ||
+	    (lock.st_uid != owner && lock.st_nlink != 1))
+		return err_set(e, ERR_DENIED,
+		    "%s/" LOCK_FILE ": is not a file of the store: remove it", s->dir);
 	return lock_take(s->dir, s->lock_fd, e);
 }
 

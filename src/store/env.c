@@ -176,8 +176,8 @@ env_open(struct store *s, uint64_t cache_bytes, struct err *e)
 {
 	const uint32_t all = DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG;
 
-	if (store_crypt_check(s, e) != 0 || store_pages_whole(s, e) != 0 ||
-	    store_mark_read(s, e) != 0)
+	if (store_mark_read(s, e) != 0 || store_crypt_check(s, e) != 0 ||
+	    store_pages_whole(s, e) != 0)
 		return -1;
 	if (s->marked.file != 0 && (env_make(s, CACHE_MIN, DB_INIT_LOG, e) != 0 ||
 				       store_mark_check(s, e) != 0 || env_end(s, e) != 0))

@@ -122,6 +122,9 @@ void store_dir_release(struct store *);
 
 #define STORE_MARK_FILE "flushed"
 
+/* For ever, or until the file is replaced: what is in this directory is no store. */
+int store_mark_unfinished(int dir_fd, const char *dir, uid_t, gid_t, struct err *)
+    __attribute__((warn_unused_result));
 /* Before recovery; a store that was refused for its log stays refused. */
 int store_mark_read(struct store *, struct err *) __attribute__((warn_unused_result));
 /* The log is not shorter than it was. */
@@ -322,8 +325,10 @@ int store_poison(struct store *, const struct err *);
 /* ---- copy.c ---- */
 
 /* Is this the name of a database, a log or the mark of how far that was on disk? */
-int store_is_file(const char *name);
 void store_remove_logs(int dir_fd);
+/* As store_copy, into a directory that is open; ${to} is its name for messages. */
+int store_copy_at(const char *from, int to_fd, const char *to, store_copied_fn *, void *,
+    struct err *) __attribute__((warn_unused_result));
 
 /* ---- meta.c: format and counts ---- */
 

@@ -10,7 +10,10 @@
  *
  * Written by whoever flushes (the housekeeping thread, or the main one without it), read at
  * opening.  It is not synced itself: it may be older than the log, and then tells less, but is
- * never ahead of what is on disk.  A store without it (a backup) is taken as it is.
+ * never ahead of what is on disk.  A store without it is taken as it is.
+ *
+ * The same file says that a directory has the files of no store, but of half of one: while a
+ * restore replaces them.
  *
  * Invariants: the mark is never ahead of what a sync has returned for; a store that was refused
  * stays refused, for recovery has put new records where the lost ones were.
@@ -29,6 +32,7 @@
 
 #define MARK_LEN 22 /* both numbers, each with what follows it */
 #define LOST "lost                 \n"
+#define UNFINISHED "unfinished           \n"
 
 static int
 lost(struct store *s, struct err *e)
@@ -39,15 +43,19 @@ lost(struct store *s, struct err *e)
 	    s->dir);
 }
 
-/* 0; 1 the store was refused before. */
 static int
-parse(struct store *s, const char text[MARK_LEN + 1])
+parse(struct store *s, const char text[MARK_LEN + 1], struct err *e)
 {
 	uint32_t file, offset;
 	int end = 0;
 
 	if (strcmp(text, LOST) == 0)
-		return 1;
+		return lost(s, e);
+	if (strcmp(text, UNFINISHED) == 0)
+		return err_set(e, ERR_CORRUPT,
+		    "%s: a restore or load was interrupted while it replaced the store's files: "
+		    "run it again",
+		    s->dir);
 	if (sscanf(text, "%10" SCNu32 " %10" SCNu32 "\n%n", &file, &offset, &end) == 2 &&
 	    end == MARK_LEN)
 		s->marked = (DB_LSN){file, offset};
@@ -55,6 +63,24 @@ parse(struct store *s, const char text[MARK_LEN + 1])
 		log_event(LOG_LVL_WARNING, "store_mark_unreadable", "dir", s->dir, "file",
 		    STORE_MARK_FILE, NULL);
 	return 0;
+}
+
+int
+store_mark_unfinished(int dir_fd, const char *dir, uid_t uid, gid_t gid, struct err *e)
+{
+	int fd, rc = 0;
+
+	if (unlinkat(dir_fd, STORE_MARK_FILE, 0) != 0 && errno != ENOENT)
+		return err_sys(e, "%s/" STORE_MARK_FILE ": cannot remove", dir);
+	fd = openat(
+	    dir_fd, STORE_MARK_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd == -1)
+		return err_sys(e, "%s/" STORE_MARK_FILE ": cannot make", dir);
+	if (write(fd, UNFINISHED, MARK_LEN) != MARK_LEN ||
+	    (uid != (uid_t)-1 && fchown(fd, uid, gid) != 0) || fsync(fd) != 0 || fsync(dir_fd) != 0)
+		rc = err_sys(e, "%s/" STORE_MARK_FILE ": cannot write", dir);
+	close(fd);
+	return rc;
 }
 
 int
@@ -69,7 +95,7 @@ store_mark_read(struct store *s, struct err *e)
 				       : err_sys(e, "%s/" STORE_MARK_FILE ": cannot open", s->dir);
 	if ((n = pread(s->mark_fd, text, MARK_LEN, 0)) < 0)
 		return err_sys(e, "%s/" STORE_MARK_FILE ": cannot read", s->dir);
-	return n > 0 && parse(s, text) == 1 ? lost(s, e) : 0;
+	return n > 0 ? parse(s, text, e) : 0;
 }
 
 /* Where the log is: its end, and how much of it is on disk. */

@@ -7,9 +7,14 @@
  * The copy is made beside the store's files, in a directory of its own, and is whole and on disk
  * before the first of them is touched.  Files that are replaced are moved, never deleted.
  *
+ * Between the first of these moves and the last one there are files of no store, or none, which
+ * would open as a new one: so the mark says meanwhile that nothing here may be opened (mark.c).
+ *
+ * Root does this in a directory of the service user, who may be anybody's by then: what root writes
+ * or gives away is in directories that root has just made, and reached through their descriptors.
+ *
  * Invariants: interrupted anywhere, what is in the directory is the old store, or the backup, or
- * lacks files, and a store that lacks files does not open; everything that was there is there or in
- * the directory of replaced files.
+ * does not open; everything that was there is there or in the directory of replaced files.
  */
 
 #include <dirent.h>
@@ -24,9 +29,8 @@
 #include "store/internal.h"
 
 #define PLACE "restoring" /* where the copy is made */
-#define PATH_BYTES 4200
 
-/* Every file of a store in ${from} into ${to}; both of one file system. */
+/* Every file of a store but the mark in ${from} into ${to}; both of one file system. */
 static int
 move_files(int from, int to, const char *what, struct err *e)
 {
@@ -41,7 +45,7 @@ move_files(int from, int to, const char *what, struct err *e)
 		return err_sys(e, "%s: cannot list", what);
 	}
 	while (rc == 0 && (entry = readdir(d)) != NULL) {
-		if (!store_is_file(entry->d_name))
+		if (!store_is_file(entry->d_name) || strcmp(entry->d_name, STORE_MARK_FILE) == 0)
 			continue;
 		if (renameat(from, entry->d_name, to, entry->d_name) != 0)
 			rc = err_sys(e, "%s: cannot move %s", what, entry->d_name);
@@ -52,25 +56,46 @@ move_files(int from, int to, const char *what, struct err *e)
 	return rc;
 }
 
-/* A directory in that of the store, opened; made when it is missing. */
+/* A new directory in that of the store, opened; nobody but us has put anything into it. */
 static int
 dir_in(struct store *s, const char *name, struct err *e)
 {
+	struct stat st;
 	int fd;
 
-	if (mkdirat(s->dir_fd, name, 0700) != 0 && errno != EEXIST)
+	if (mkdirat(s->dir_fd, name, 0700) != 0)
 		return err_sys(e, "%s/%s: cannot make it", s->dir, name);
 	fd = openat(s->dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	return fd >= 0 ? fd : err_sys(e, "%s/%s", s->dir, name);
+	if (fd < 0)
+		return err_sys(e, "%s/%s", s->dir, name);
+	if (fstat(fd, &st) != 0 || st.st_uid != geteuid()) {
+		close(fd);
+		return err_set(
+		    e, ERR_DENIED, "%s/%s: somebody replaced it meanwhile", s->dir, name);
+	}
+	return fd;
 }
 
-/* What an attempt before this one has left. */
 static void
 clear(int fd)
 {
 	for (int which = 0; which < STORE_DBS; which++)
 		(void)unlinkat(fd, store_db_specs[which].file, 0);
+	(void)unlinkat(fd, STORE_MARK_FILE, 0);
 	store_remove_logs(fd);
+}
+
+/* What an attempt before this one has left. */
+static void
+clear_place(struct store *s)
+{
+	int fd = openat(s->dir_fd, PLACE, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return;
+	clear(fd);
+	close(fd);
+	(void)unlinkat(s->dir_fd, PLACE, AT_REMOVEDIR);
 }
 
 /* Give what is in the directory, and it, to the owner of the store. */
@@ -99,6 +124,28 @@ give(int fd, const struct store_restore *r, struct err *e)
 	return rc;
 }
 
+/* The mark of a store that is replaced goes first: from then on it is ours. */
+static int
+move_old(struct store *s, int old, struct err *e)
+{
+	if (renameat(s->dir_fd, STORE_MARK_FILE, old, STORE_MARK_FILE) != 0 && errno != ENOENT)
+		return err_sys(e, "%s: cannot move " STORE_MARK_FILE, s->dir);
+	return fsync(old) == 0 ? 0 : err_sys(e, "%s: cannot sync", s->dir);
+}
+
+/* The last step: the new store's mark, or none, says that this is a store. */
+static int
+finish(struct store *s, int place, struct err *e)
+{
+	int rc = renameat(place, STORE_MARK_FILE, s->dir_fd, STORE_MARK_FILE);
+
+	if (rc != 0 && errno == ENOENT)
+		rc = unlinkat(s->dir_fd, STORE_MARK_FILE, 0);
+	return rc == 0 && fsync(s->dir_fd) == 0
+		   ? 0
+		   : err_sys(e, "%s/" STORE_MARK_FILE ": cannot replace", s->dir);
+}
+
 static int
 put_in_place(struct store *s, const struct store_restore *r, int place, struct err *e)
 {
@@ -108,10 +155,14 @@ put_in_place(struct store *s, const struct store_restore *r, int place, struct e
 		if ((old = dir_in(s, r->replaced, e)) < 0)
 			return -1;
 		if ((rc = give(old, r, e)) == 0)
-			rc = move_files(s->dir_fd, old, s->dir, e);
+			rc = move_old(s, old, e);
 	}
 	if (rc == 0)
-		rc = move_files(place, s->dir_fd, s->dir, e);
+		rc = store_mark_unfinished(s->dir_fd, s->dir, r->uid, r->gid, e);
+	if (rc == 0 && old >= 0)
+		rc = move_files(s->dir_fd, old, s->dir, e);
+	if (rc == 0 && (rc = move_files(place, s->dir_fd, s->dir, e)) == 0)
+		rc = finish(s, place, e);
 	if (old >= 0)
 		close(old);
 	return rc;
@@ -120,20 +171,16 @@ put_in_place(struct store *s, const struct store_restore *r, int place, struct e
 static int
 restore(struct store *s, const struct store_restore *r, struct err *e)
 {
-	char path[PATH_BYTES];
-	int place, n, rc;
+	int place, rc;
 
-	n = snprintf(path, sizeof(path), "%s/" PLACE, s->dir);
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return err_set(e, ERR_INPUT, "%.80s...: too long a path", s->dir);
 	if ((rc = store_files_in(s->dir, e)) < 0)
 		return -1;
 	if (rc == 1 && r->replaced == NULL)
 		return err_set(e, ERR_CONFLICT, "%s: there is a store already", s->dir);
+	clear_place(s);
 	if ((place = dir_in(s, PLACE, e)) < 0)
 		return -1;
-	clear(place);
-	rc = store_copy(r->from, path, r->copied, r->cookie, e);
+	rc = store_copy_at(r->from, place, PLACE, r->copied, r->cookie, e);
 	if (rc == 0 && (rc = give(place, r, e)) == 0)
 		rc = put_in_place(s, r, place, e);
 	if (rc != 0)

@@ -434,6 +434,8 @@ struct store_restore {
 };
 int store_restore(const char *dir, const struct store_restore *, struct err *)
     __attribute__((warn_unused_result));
+/* Is it the name of a file that a store has (without the lock)? */
+int store_is_file(const char *name);
 /* Is there any file of a store in this directory?  1, 0 (also without the directory), -1. */
 int store_files_in(const char *dir, struct err *) __attribute__((warn_unused_result));
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Goal: a full disk refuses writes, keeps reads going, loses nothing that was acknowledged and
- * heals by itself; an fsync that fails ends the process at once, one that is interrupted does not.
- * Guards Invariant 5.  The faults are injected below Berkeley DB: this program's own write, pwrite
- * and fdatasync stand before those of the C library.
+ * heals by itself; an fsync that fails ends the process at once, one that is interrupted does not;
+ * a restore that is killed leaves a whole store or none that opens.  Guards Invariant 5.  The
+ * faults are injected below Berkeley DB: this program's own write, pwrite and fdatasync stand
+ * before those of the C library.
  */
 
 #include <stdarg.h>
@@ -24,6 +25,7 @@ static int fail_fdatasync; /* an errno for ${fail_fdatasync_count} calls */
 static int fail_fdatasync_count;
 static unsigned fdatasyncs;
 static unsigned kill_at_page; /* die in the so manieth write of a page, 0: in none */
+static unsigned kill_at_name; /* before the so manieth change of a directory */
 
 #define PAGE 4096 /* Linux's: a kill comes through between two of them */
 
@@ -49,6 +51,34 @@ pwrite(int fd, const void *p, size_t n, off_t at)
 		(void)kill(getpid(), SIGKILL);
 	}
 	return syscall(SYS_pwrite64, fd, p, n, at);
+}
+
+static void
+name_changes(void)
+{
+	if (kill_at_name > 0 && --kill_at_name == 0)
+		(void)kill(getpid(), SIGKILL);
+}
+
+int
+renameat(int from, const char *old, int to, const char *new)
+{
+	name_changes();
+	return (int)syscall(SYS_renameat2, from, old, to, new, 0);
+}
+
+int
+unlinkat(int fd, const char *name, int flags)
+{
+	name_changes();
+	return (int)syscall(SYS_unlinkat, fd, name, flags);
+}
+
+int
+mkdirat(int fd, const char *name, mode_t mode)
+{
+	name_changes();
+	return (int)syscall(SYS_mkdirat, fd, name, mode);
 }
 
 int
@@ -378,6 +408,110 @@ test_a_page_cut_by_a_kill(void **state)
 	}
 }
 
+static unsigned deaths;
+static char backup[300];
+
+static int
+restore_and_die(struct fixture *f)
+{
+	char replaced[32];
+	struct store_restore r = {.from = backup, .replaced = replaced, .uid = (uid_t)-1};
+
+	assert_true(snprintf(replaced, sizeof(replaced), "replaced-%u", deaths) > 0);
+	if (store_files_in(f->dir, &f->e) == 0)
+		r.replaced = NULL;
+	kill_at_name = deaths;
+	return store_restore(f->dir, &r, &f->e);
+}
+
+/* A restore dies before each of its steps: what opens is the old store or the backup, all of it;
+ * what does not says what to do, and doing that makes it the backup.  (An empty directory, or one
+ * with the log or the databases alone, opened as a store.) */
+static void
+test_a_restore_that_is_killed(void **state)
+{
+	struct fixture *f = *state;
+	unsigned refused = 0, old = 0, new = 0;
+	char dir[sizeof(f->dir)];
+	int rc = -1;
+
+	memcpy(dir, f->dir, sizeof(dir));
+	assert_true(snprintf(backup, sizeof(backup), "%s/backup", f->top) > 0);
+	memcpy(f->dir, backup, sizeof(f->dir));
+	fixture_open(f);
+	key_put(f, 1);
+	key_put(f, 2);
+	store_close(&f->s);
+	memcpy(f->dir, dir, sizeof(dir));
+	for (deaths = 1; rc != 1; deaths++) {
+		assert_true(deaths < 200);
+		/* The old store, anew in place of whatever the one before has left. */
+		(void)nftw(f->dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		fixture_open(f);
+		key_put(f, 3);
+		store_close(&f->s);
+		rc = in_child(restore_and_die, f);
+		if (fixture_try(f) == NULL) {
+			refused++;
+			assert_error(f, ERR_CORRUPT, "run it again");
+			deaths += 1000;
+			assert_int_equal(in_child(restore_and_die, f), 1);
+			deaths -= 1000;
+			fixture_open(f);
+			assert_int_equal(key_there(f, 1) && key_there(f, 2), 1);
+			assert_int_equal(key_there(f, 3), 0);
+		} else if (key_there(f, 3)) {
+			old++;
+			assert_int_equal(f->s->now.counts.keys, 1);
+		} else {
+			new ++;
+			assert_int_equal(key_there(f, 1) && key_there(f, 2), 1);
+			assert_int_equal(f->s->now.counts.keys, 2);
+		}
+		store_close(&f->s);
+	}
+	assert_true(refused > STORE_DBS && old > 0 && new > 0);
+}
+
+/* A backup whose log was cut since is not taken for one that is older. */
+static void
+test_a_copy_whose_log_was_cut(void **state)
+{
+	struct fixture *f = *state;
+	char copy[sizeof(f->dir)], path[400];
+
+	key_put(f, 1);
+	assert_int_equal(store_flush(f->s, &f->e), 0);
+	assert_true(snprintf(copy, sizeof(copy), "%s/copy", f->top) > 0);
+	assert_int_equal(mkdir(copy, 0700), 0);
+	assert_int_equal(store_copy(f->dir, copy, NULL, NULL, &f->e), 0);
+	store_close(&f->s);
+	memcpy(f->dir, copy, sizeof(copy));
+	assert_true(snprintf(path, sizeof(path), "%s/log.0000000001", copy) > 0);
+	assert_int_equal(truncate(path, 4096), 0);
+	assert_null(fixture_try(f));
+	assert_error(f, ERR_CORRUPT, "restore a backup");
+}
+
+/* Whatever the name leads to: a copy waits for nobody, and follows nothing. */
+static void
+test_a_copy_of_no_files(void **state)
+{
+	struct fixture *f = *state;
+	char copy[sizeof(f->dir)], path[400];
+
+	store_close(&f->s);
+	assert_true(snprintf(copy, sizeof(copy), "%s/copy", f->top) > 0);
+	assert_true(snprintf(path, sizeof(path), "%s/plans.db", f->dir) > 0);
+	for (int link = 0; link < 2; link++) {
+		assert_int_equal(mkdir(copy, 0700), 0);
+		assert_int_equal(unlink(path), 0);
+		assert_int_equal(link ? symlink("/etc/passwd", path) : mkfifo(path, 0600), 0);
+		assert_int_equal(store_copy(f->dir, copy, NULL, NULL, &f->e), -1);
+		assert_int_equal(nftw(copy, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	}
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_make_open, faults_off)
 
 int
@@ -395,6 +529,10 @@ main(void)
 	    T(test_a_write_that_fails_otherwise),
 	    cmocka_unit_test_setup_teardown(test_looking_on_a_full_disk, fixture_make, faults_off),
 	    cmocka_unit_test_setup_teardown(test_a_page_cut_by_a_kill, fixture_make, faults_off),
+	    cmocka_unit_test_setup_teardown(
+		test_a_restore_that_is_killed, fixture_make, faults_off),
+	    T(test_a_copy_whose_log_was_cut),
+	    T(test_a_copy_of_no_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
