@@ -7,17 +7,20 @@
  * opened, which recovers it, and closed.  The tool copies by itself, under its own name: the keeper
  * may write nowhere but to its own directory.
  *
- * The hold is a lease that is renewed while copying.  When it was broken - the keeper was restarted
- * meanwhile - or when the copy does not recover, because a page was written while it was read,
+ * The hold is a lease that is renewed while copying.  It alone proves nothing: it may have ended
+ * while we slept, or with another copy's.  So the owner also says which store it opened when, and
+ * how many checkpoints there were: if that is the same before and behind, nothing came between.
+ * When it is not, or when the copy does not recover, because a page was written while it was read,
  * another one is made.
  *
- * Invariants: a copy that is reported has been recovered; what is of no use is removed again; the
- * store in service is only read.
+ * Invariants: a copy that is reported has been recovered, and no checkpoint came into it; what is
+ * of no use is removed again; the store in service is only read.
  */
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,12 +43,12 @@ struct taking {
 	struct progress *progress;
 	int64_t renew_us;
 	int broken;
-	struct err *e;
+	struct store_moment since;
 };
 
-/* 1 when the owner holds, and did so until now if ${again}; 0 when it does not; -1. */
+/* 1 when the owner holds; 0 while it still writes a checkpoint; -1. */
 static int
-hold(struct tool *t, int seconds, int *held, struct err *e)
+hold(struct tool *t, int seconds, struct store_moment *moment, struct err *e)
 {
 	cJSON *request = cJSON_CreateObject(), *result = NULL;
 	int ready = -1;
@@ -55,7 +58,9 @@ hold(struct tool *t, int seconds, int *held, struct err *e)
 		err_set(e, ERR_SYSTEM, "out of memory");
 	else if ((result = session_call(t->session, SESSION_READS, request, e)) != NULL) {
 		ready = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(result, "ready"));
-		*held = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(result, "held"));
+		moment->opened_us = json_int(result, "opened_us", -1, 0, INT64_MAX, NULL);
+		moment->checkpoints =
+		    (uint64_t)json_int(result, "checkpoints", -1, 0, INT64_MAX, NULL);
 	}
 	cJSON_Delete(request);
 	cJSON_Delete(result);
@@ -63,13 +68,13 @@ hold(struct tool *t, int seconds, int *held, struct err *e)
 }
 
 static int
-begin(struct tool *t, struct err *e)
+hold_ready(struct tool *t, struct store_moment *moment, struct err *e)
 {
 	const struct timespec pause = {0, READY_POLL_NS};
-	int held, ready;
+	int ready;
 
 	for (int i = 0; i < READY_TRIES; i++) {
-		if ((ready = hold(t, LEASE_SECONDS, &held, e)) != 0)
+		if ((ready = hold(t, LEASE_SECONDS, moment, e)) != 0)
 			return ready < 0 ? -1 : 0;
 		(void)nanosleep(&pause, NULL);
 	}
@@ -78,18 +83,25 @@ begin(struct tool *t, struct err *e)
 }
 
 static int
+same(const struct store_moment *a, const struct store_moment *b)
+{
+	return a->opened_us == b->opened_us && a->checkpoints == b->checkpoints;
+}
+
+static int
 copied(void *cookie, uint64_t bytes)
 {
 	struct taking *t = cookie;
 	char text[PROGRESS_BYTES_MAX];
-	int held = 0;
+	struct store_moment now;
+	struct err why;
 
 	progress_at(t->progress, "%s copied", progress_bytes(bytes, text));
 	if (t->tool == NULL || clock_mono_us() < t->renew_us)
 		return 0;
 	t->renew_us = clock_mono_us() + RENEW_US;
 	/* The keeper that answers may be another one by now. */
-	if (hold(t->tool, LEASE_SECONDS, &held, t->e) < 0 || !held)
+	if (hold(t->tool, LEASE_SECONDS, &now, &why) < 0 || !same(&now, &t->since))
 		t->broken = 1;
 	return t->broken;
 }
@@ -127,24 +139,40 @@ snapshot_remove(const char *dir)
 	(void)rmdir(dir);
 }
 
+/* Did nothing come between?  It ends the hold. */
+static int
+held(struct taking *t)
+{
+	struct store_moment now, then;
+	struct err why;
+	int same_now;
+
+	if (hold_ready(t->tool, &now, &why) != 0) {
+		/* Who has gone is asked for anew by the next attempt. */
+		session_hang_up(t->tool->session);
+		return 0;
+	}
+	same_now = same(&now, &t->since);
+	(void)hold(t->tool, 0, &then, &why);
+	return same_now && !t->broken;
+}
+
 /* 1 done, 0 when another attempt may do better, -1. */
 static int
 attempt(struct tool *tool, const char *from, int owned, const char *dir, struct progress *p,
     struct err *e)
 {
-	struct taking t = {.tool = owned ? tool : NULL, .progress = p, .e = e};
-	int held = 1, rc;
+	struct taking t = {.tool = owned ? tool : NULL, .progress = p};
+	int rc;
 
-	if (mkdir(dir, 0700) != 0)
-		return err_sys(e, "%s: cannot make it", dir);
-	if (owned && begin(tool, e) != 0)
+	if (owned && hold_ready(tool, &t.since, e) != 0)
 		return -1;
 	t.renew_us = clock_mono_us() + RENEW_US;
 	rc = store_copy(from, dir, copied, &t, e);
-	if (owned && hold(tool, 0, &held, e) < 0)
-		return -1;
-	if (t.broken || !held)
-		return err_set(e, ERR_UNAVAILABLE, "the keeper was restarted meanwhile") + 1;
+	if (owned && !held(&t))
+		return err_set(e, ERR_UNAVAILABLE,
+			   "the keeper was restarted or wrote a checkpoint meanwhile, each time") +
+		       1;
 	if (rc != 0)
 		return -1;
 	progress_at(p, "recovering the copy");
@@ -161,6 +189,8 @@ take(struct tool *tool, const char *from, int owned, const char *dir, struct pro
 
 	for (int i = 0; i < ATTEMPTS && rc == 0; i++) {
 		*e = (struct err){.code = ERR_NONE};
+		if (mkdir(dir, 0700) != 0)
+			return err_sys(e, "%s: cannot make it", dir);
 		if ((rc = attempt(tool, from, owned, dir, p, e)) != 1)
 			snapshot_remove(dir);
 	}

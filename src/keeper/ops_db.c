@@ -55,13 +55,15 @@ int
 ops_db_hold(struct ops_call *c, struct err *e)
 {
 	int64_t seconds = json_int(c->request, "seconds", 0, 0, HOLD_MAX_SECONDS, e);
-	int ready, held;
+	struct store_moment moment;
+	int ready;
 
 	if (e->code != ERR_NONE)
 		return -1;
-	ready = store_hold(c->ops->store, seconds * CLOCK_SECOND, &held);
+	ready = store_hold(c->ops->store, seconds * CLOCK_SECOND, &moment);
 	if (cJSON_AddBoolToObject(c->result, "ready", ready) == NULL ||
-	    cJSON_AddBoolToObject(c->result, "held", held) == NULL)
+	    cJSON_AddNumberToObject(c->result, "opened_us", (double)moment.opened_us) == NULL ||
+	    cJSON_AddNumberToObject(c->result, "checkpoints", (double)moment.checkpoints) == NULL)
 		return err_set(e, ERR_SYSTEM, "out of memory");
 	return 0;
 }

@@ -33,15 +33,17 @@
 #define LOG_NAME_LEN 14 /* log.0000000001 */
 
 int
-store_hold(struct store *s, int64_t for_us, int *held)
+store_hold(struct store *s, int64_t for_us, struct store_moment *moment)
 {
-	int64_t now_us = clock_mono_us();
+	int ready;
 
-	*held = atomic_load(&s->hold_until_us) > now_us;
-	atomic_store(&s->hold_until_us, for_us > 0 ? now_us + for_us : 0);
+	atomic_store(&s->hold_until_us, for_us > 0 ? clock_mono_us() + for_us : 0);
 	/* Whoever was before us in store_housekeep writes a checkpoint that our copy must not hold.
-	 */
-	return atomic_load(&s->checkpointing) == 0;
+	 * It is counted before it says that it has ended. */
+	ready = atomic_load(&s->checkpointing) == 0;
+	moment->opened_us = s->opened_us;
+	moment->checkpoints = atomic_load(&s->checkpoints);
+	return ready;
 }
 
 struct copy {

@@ -49,11 +49,12 @@ remove_logs(struct store *s, struct err *e)
 	free(st);
 	if (newest.file == s->checkpoint.file && newest.offset == s->checkpoint.offset)
 		return 0;
+	/* First: a copy that was being made is of no use, whatever becomes of the logs. */
+	atomic_fetch_add(&s->checkpoints, 1);
 	/* Not DB_LOG_AUTO_REMOVE: it would rule out recovery from a backup and its logs. */
 	if ((ret = env->log_archive(env, NULL, DB_ARCH_REMOVE)) != 0)
 		return store_fail(s, ret, "removing old logs", e);
 	s->checkpoint = newest;
-	atomic_fetch_add(&s->checkpoints, 1);
 	return 0;
 }
 

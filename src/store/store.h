@@ -405,11 +405,17 @@ int store_space(struct store *, uint64_t *free_bytes, struct err *)
 /* ---- backups ---- */
 
 /*
- * store_hold(S, for_us, &held): take no checkpoint and remove no log for so long from now on (0: no
- * longer).  *held: was that so until now?  1; 0 while an earlier checkpoint is still being written:
- * ask again until 1, and begin then.
+ * store_hold(S, for_us, &moment): take no checkpoint and remove no log for so long from now on (0:
+ * no longer).  1; 0 while an earlier checkpoint is still being written: ask again until 1.
+ *
+ * Who copies asks before and after.  What was copied between two moments that are the same is of
+ * one store, without a checkpoint in it, whoever else held, let go or forgot to meanwhile.
  */
-int store_hold(struct store *, int64_t for_us, int *held);
+struct store_moment {
+	int64_t opened_us;
+	uint64_t checkpoints;
+};
+int store_hold(struct store *, int64_t for_us, struct store_moment *);
 /*
  * store_copy(from, to, copied, cookie, e): copies the files of the store in directory ${from},
  * which its owner holds or nobody owns, into the empty directory ${to}.  Opening the copy recovers

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "store_fixture.h"
 
 #define NOBODY 65534
@@ -617,6 +618,35 @@ test_housekeeping_removes_logs(void **state)
 	assert_int_equal(st.checkpoints, 2);
 }
 
+/* Two copies at once: the end of one lets a checkpoint into the other, whose next look finds
+ * somebody holding again. */
+static void
+test_a_hold_that_another_one_ended(void **state)
+{
+	struct fixture *f = *state;
+	struct store_moment before, meanwhile, behind;
+
+	fixture_open(f);
+	assert_int_equal(store_hold(f->s, 60 * CLOCK_SECOND, &before), 1);
+	assert_int_equal(store_housekeep(f->s, 1, &f->e), 0);
+	assert_int_equal(store_hold(f->s, 60 * CLOCK_SECOND, &meanwhile), 1);
+	assert_int_equal(meanwhile.checkpoints, before.checkpoints);
+	assert_int_equal(meanwhile.opened_us, before.opened_us);
+	/* The other one has ended, and a third begins. */
+	assert_int_equal(store_hold(f->s, 0, &meanwhile), 1);
+	assert_int_equal(store_housekeep(f->s, 1, &f->e), 0);
+	assert_int_equal(store_hold(f->s, 60 * CLOCK_SECOND, &meanwhile), 1);
+	assert_int_equal(store_hold(f->s, 0, &behind), 1);
+	assert_int_not_equal(behind.checkpoints, before.checkpoints);
+	/* While one is being written nobody begins. */
+	atomic_store(&f->s->checkpointing, 1);
+	assert_int_equal(store_hold(f->s, 60 * CLOCK_SECOND, &meanwhile), 0);
+	atomic_store(&f->s->checkpointing, 0);
+	fixture_reopen(f);
+	assert_int_equal(store_hold(f->s, 0, &behind), 1);
+	assert_int_not_equal(behind.opened_us, before.opened_us);
+}
+
 static void
 test_space(void **state)
 {
@@ -709,6 +739,7 @@ main(void)
 	    LEAKY(test_a_damaged_file_is_refused),
 	    T(test_a_stopped_store_fails_every_call),
 	    T(test_housekeeping_removes_logs),
+	    T(test_a_hold_that_another_one_ended),
 	    T(test_space),
 	    T(test_stat),
 	};
