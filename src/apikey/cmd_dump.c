@@ -16,6 +16,9 @@
  * A dump is made of a consistent copy, so the keeper goes on working.  It holds no secret in the
  * clear: of keys it has what the store has, digests under peppers that are elsewhere.
  *
+ * A load works in the service user's directory, hence as that user from the first file on, and
+ * never as root: whoever has taken over the service could have links there that lead elsewhere.
+ *
  * Invariants: a load builds a store of its own beside the one there is, which takes that one's
  * place when it is complete and verified, and never before; a dump that is not whole, or not of
  * this format, is refused; hostile lines end in an error.
@@ -39,6 +42,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "keeper/storekey.h"
 #include "store/store.h"
 
@@ -364,19 +368,28 @@ load_lines(struct loading *L, struct err *e)
 	return flush_batch(L, e);
 }
 
-/* Where an earlier attempt was. */
+/*
+ * Where an earlier attempt was.  One that had all of its dump, and did not come to put it in place,
+ * has no mark any more: that begins anew, for what it has may be of another dump.
+ */
 static int
-load_begin(struct loading *L, struct err *e)
+load_begin(const struct tool *t, struct loading *L, const char *dir, struct err *e)
 {
 	struct store_stat stat;
 	size_t len;
 	int rc;
 
-	if (store_stat(L->store, &stat, e) != 0)
+	if ((L->store = copies_open(t, dir, e)) == NULL || store_stat(L->store, &stat, e) != 0)
 		return -1;
 	rc = store_load_marked(L->store, &L->stored, sizeof(L->stored), &len, e);
 	if (rc < 0)
 		return -1;
+	if (rc == 0 && stat.keys + stat.plans + stat.logs + stat.audit > 0) {
+		store_close(&L->store);
+		snapshot_remove(dir);
+		if ((L->store = copies_open(t, dir, e)) == NULL)
+			return -1;
+	}
 	if (rc == 0 || len != sizeof(L->stored))
 		L->stored = (struct chain){.records = 0};
 	return read_header(L, stat.format, e);
@@ -396,13 +409,11 @@ load_into(const struct tool *t, struct loading *L, const char *dir, struct err *
 {
 	int rc;
 
-	if ((L->store = copies_open(t, dir, e)) == NULL)
-		return -1;
-	if ((rc = load_begin(L, e)) == 0 && (rc = load_lines(L, e)) == 0)
+	if ((rc = load_begin(t, L, dir, e)) == 0 && (rc = load_lines(L, e)) == 0)
 		rc = store_batch(L->store, load_end, L, e);
 	for (size_t i = 0; i < L->n; i++)
 		cJSON_Delete(L->batch[i]);
-	if (store_flush(L->store, rc == 0 ? e : NULL) != 0)
+	if (L->store != NULL && store_flush(L->store, rc == 0 ? e : NULL) != 0)
 		rc = -1;
 	/* Counts come from the records now: so no settling with those of before. */
 	store_close(&L->store);
@@ -410,23 +421,36 @@ load_into(const struct tool *t, struct loading *L, const char *dir, struct err *
 }
 
 static int
-load(struct tool *t, struct loading *L, const char *dir, const char **replaced, char name[64],
-    struct err *e)
+load(struct tool *t, struct loading *L, const char *dir, int restart, const char **replaced,
+    char name[64], struct err *e)
 {
 	struct copies_findings f = {.tool = t, .progress = L->progress, .quiet = 1};
 	struct service service;
+	int rc;
 
 	if (service_find(t->config, &service, e) != 0 ||
 	    service_make_dir(&service, t->config->state_dir, 0700, 1, e) != 0 ||
 	    (t->config->encrypt_store &&
 		storekey_add(t->config->pepper_file, service.uid, service.gid, e) == -1) ||
-	    load_into(t, L, dir, e) != 0 || copies_verify(dir, &f, e) != 0)
+	    service_become(&service, e) != 0)
 		return -1;
-	if (f.n > 0)
-		return err_set(e, ERR_CORRUPT,
+	/* The change of user resets what keeps core dumps away. */
+	secret_no_core();
+	service.change = 0;
+	if (restart)
+		snapshot_remove(dir);
+	if ((rc = load_into(t, L, dir, e)) == 0)
+		rc = copies_verify(dir, &f, e);
+	if (rc == 0 && f.n > 0)
+		rc = err_set(e, ERR_CORRUPT,
 		    "%s: what it holds does not verify (%llu findings), and was not taken", L->name,
 		    (unsigned long long)f.n);
-	return copies_restore(t, dir, &service, replaced, name, L->progress, e);
+	if (rc == 0)
+		rc = copies_restore(t, dir, &service, replaced, name, L->progress, e);
+	/* What cannot be used is gone; what was interrupted is gone on with. */
+	if (rc == 0 || e->code == ERR_CORRUPT)
+		snapshot_remove(dir);
+	return rc;
 }
 
 /* Is there a keeper?  Found out before the work, not behind it. */
@@ -463,19 +487,14 @@ cmd_db_load(struct tool *t, struct options *o, struct err *e)
 		if ((L.in = fopen(file, "re")) == NULL)
 			return err_sys(e, "%s", file);
 	}
-	if (options_local(o, "restart"))
-		snapshot_remove(dir);
 	copies_quiet(t);
 	progress_begin(&p);
 	L.progress = &p;
-	rc = load(t, &L, dir, &replaced, name, e);
+	rc = load(t, &L, dir, options_local(o, "restart"), &replaced, name, e);
 	progress_end(&p);
 	if (L.in != stdin)
 		(void)fclose(L.in);
 	free(L.line);
 	free(L.mem);
-	/* What cannot be used is gone; what was interrupted is gone on with. */
-	if (rc == 0 || e->code == ERR_CORRUPT)
-		snapshot_remove(dir);
 	return rc == 0 && copies_report(t, "loaded", NULL, replaced, e) == 0 ? TOOL_DONE : -1;
 }

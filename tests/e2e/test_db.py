@@ -301,3 +301,76 @@ def test_an_encrypted_store(daemon, directory):
     peppers.write_text(text)
     os.chmod(peppers, 0o400)
     assert key["id"] in ids(daemon)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
+def test_root_is_not_led_out_of_the_store(directory):
+    """Root loads and restores in a directory of the service user. Whatever that one has put there, nothing elsewhere is written, removed or given away."""
+    directory.chmod(0o755)
+    d = Daemon(directory / "service", user="nobody", group="nogroup")
+    d.pepper()
+    os.chown(d.settings["pepper_file"], 65534, 65534)
+    kid = d.create()[0]
+    dump = tool(d, "db", "dump").stdout
+    tool(d, "db", "backup", directory / "b")
+    state, mine = pathlib.Path(d.settings["state_dir"]), directory / "mine"
+    assert state.stat().st_uid == 65534
+    mine.mkdir()
+    for name in ("keys.db", "log.0000000001", "backup.json", "thesis"):
+        (mine / name).write_text("years of work")
+    (directory / "elsewhere").mkdir(0o777)
+
+    def untouched():
+        there = {p.name: (p.read_text(), p.stat().st_uid) for p in mine.iterdir()}
+        assert there == dict.fromkeys(("keys.db", "log.0000000001", "backup.json", "thesis"), ("years of work", 0))
+        assert list((directory / "elsewhere").iterdir()) == []
+
+    for at in ("loading", "restoring"):
+        (state / at).symlink_to(mine)
+        for command in (["db", "load"], ["db", "load", "--restart"], ["db", "restore", directory / "b"]):
+            done = subprocess.run([APIKEY, "-c", d.conf, *command], input=dump, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0 or done.stderr.startswith("apikey: db "), done
+            untouched()
+        (state / at).unlink()
+    # A configuration of Berkeley DB's, which would lead it elsewhere, and a log that is a link.
+    (directory / "elsewhere").chmod(0o755)
+    shutil.rmtree(state / "loading", ignore_errors=True)
+    (state / "loading").mkdir()
+    (state / "loading" / "DB_CONFIG").write_text(f"set_lg_dir {directory / 'elsewhere'}\n")
+    for p in (state / "loading", state / "loading" / "DB_CONFIG"):
+        os.chown(p, 65534, 65534)
+    (state / "loading").chmod(0o700)
+    subprocess.run([APIKEY, "-c", d.conf, "db", "load"], input=dump, capture_output=True, text=True, timeout=60)
+    untouched()
+    shutil.rmtree(state / "loading")
+    # The lock as a name of somebody else's file (where the kernel lets users make such links).
+    (state / "lock").unlink()
+    os.link(mine / "thesis", state / "lock")
+    assert "lock" in tool(d, "db", "restore", directory / "b", status=1).stderr
+    untouched()
+    (state / "lock").unlink()
+
+    tool(d, "db", "restore", directory / "b")
+    tool(d, "db", "load", input=dump)
+    assert ids(d) == [kid]
+    assert {p.stat().st_uid for p in state.rglob("*")} == {65534}
+
+
+def test_a_load_that_did_not_come_to_its_end(daemon, directory):
+    """All of one dump is in the place where stores are loaded, but not in service: another dump does not come on top of it."""
+    daemon.pepper()
+    for i in range(3):
+        tool(daemon, "plan", "set", f"p{i}", "--limit", "a=1/1s")
+    big = tool(daemon, "db", "dump").stdout
+    tool(daemon, "plan", "remove", "p0")
+    small = tool(daemon, "db", "dump").stdout
+    state = pathlib.Path(daemon.settings["state_dir"])
+    # A name that the restore needs and does not get.
+    (state / "restoring").write_text("")
+    assert "restoring" in tool(daemon, "db", "load", input=big, status=3).stderr
+    assert (state / "loading").is_dir()
+    (state / "restoring").unlink()
+    tool(daemon, "db", "load", input=small)
+    names = {json.loads(line)["name"] for line in tool(daemon, "--json", "plan", "list").stdout.splitlines()}
+    assert {"p1", "p2"} <= names and "p0" not in names
+    assert "is whole" in tool(daemon, "db", "verify").stdout
