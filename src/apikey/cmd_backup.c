@@ -31,7 +31,7 @@
 #include "base/json.h"
 #include "store/store.h"
 
-#define MANIFEST "backup.json"
+#define MANIFEST SNAPSHOT_MANIFEST
 #define MANIFEST_VERSION 1
 #define MANIFEST_MAX 4096
 #define TIME_TEXT 21
@@ -98,6 +98,20 @@ manifest_read(const char *dir, char made[TIME_TEXT], struct err *e)
 
 /* ---- backup ---- */
 
+static int
+parent_of(const char *path, char parent[PATH_MAX], struct err *e)
+{
+	char *slash;
+
+	if (span_copy(parent, PATH_MAX, span_of(path)) != 0)
+		return err_set(e, ERR_INPUT, "%.80s...: too long a path", path);
+	if ((slash = strrchr(parent, '/')) == NULL)
+		parent[0] = '.', parent[1] = '\0';
+	else
+		slash[slash == parent] = '\0';
+	return 0;
+}
+
 /* 0 when a backup may become ${dir}: a backup, an empty directory, or nothing is there. */
 static int
 may_replace(const char *dir, struct err *e)
@@ -108,7 +122,7 @@ may_replace(const char *dir, struct err *e)
 
 	if (lstat(dir, &st) != 0)
 		return errno == ENOENT ? 0 : err_sys(e, "%s", dir);
-	if (S_ISDIR(st.st_mode) && manifest_read(dir, made, &ignored) == 1)
+	if (S_ISDIR(st.st_mode) && manifest_read(dir, made, &ignored) == 1 && snapshot_is_all(dir))
 		return 0;
 	if (S_ISDIR(st.st_mode) && rmdir(dir) == 0)
 		return 0;
@@ -118,35 +132,60 @@ may_replace(const char *dir, struct err *e)
 	    dir);
 }
 
+/* Whoever owns the store's directory may put something else there at any moment. */
 static int
-sync_parent(const char *path, struct err *e)
+is_outside(const char *dir, const char *state_dir, struct err *e)
 {
-	char parent[PATH_MAX];
-	char *slash;
+	char parent[PATH_MAX], real[PATH_MAX], state[PATH_MAX];
+	size_t len;
+
+	if (parent_of(dir, parent, e) != 0)
+		return -1;
+	if (realpath(parent, real) == NULL)
+		return err_sys(e, "%s", parent);
+	if (realpath(state_dir, state) == NULL)
+		return errno == ENOENT ? 0 : err_sys(e, "%s", state_dir);
+	len = strlen(state);
+	if (strncmp(real, state, len) == 0 && (real[len] == '/' || real[len] == '\0'))
+		return err_set(
+		    e, ERR_USAGE, "%s: is in the store's own directory: name one elsewhere", dir);
+	return 0;
+}
+
+static int
+sync_dir(const char *dir, struct err *e)
+{
 	int fd, rc;
 
-	if (span_copy(parent, sizeof(parent), span_of(path)) != 0)
-		return err_set(e, ERR_INPUT, "%.80s...: too long a path", path);
-	if ((slash = strrchr(parent, '/')) == NULL)
-		parent[0] = '.', parent[1] = '\0';
-	else
-		slash[slash == parent] = '\0';
-	if ((fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		return err_sys(e, "%s", parent);
-	rc = fsync(fd) == 0 ? 0 : err_sys(e, "%s: cannot sync", parent);
+	if ((fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return err_sys(e, "%s", dir);
+	rc = fsync(fd) == 0 ? 0 : err_sys(e, "%s: cannot sync", dir);
 	close(fd);
 	return rc;
 }
 
-/* The new backup takes the place of the old one, which is gone then. */
+/* The new backup takes the place of the old one, which is gone once that is on disk. */
 static int
 put_in_place(const char *made, const char *dir, struct err *e)
 {
-	if (renameat2(AT_FDCWD, made, AT_FDCWD, dir, RENAME_EXCHANGE) == 0)
+	char parent[PATH_MAX];
+	int exchanged;
+
+	if (parent_of(dir, parent, e) != 0 || sync_dir(made, e) != 0) {
 		snapshot_remove(made);
-	else if (rename(made, dir) != 0)
-		return err_sys(e, "%s: cannot rename it to %s", made, dir);
-	return sync_parent(dir, e);
+		return -1;
+	}
+	exchanged = renameat2(AT_FDCWD, made, AT_FDCWD, dir, RENAME_EXCHANGE) == 0;
+	if (!exchanged && rename(made, dir) != 0) {
+		err_sys(e, "%s: cannot rename it to %s", made, dir);
+		snapshot_remove(made);
+		return -1;
+	}
+	if (sync_dir(parent, e) != 0)
+		return -1;
+	if (exchanged)
+		snapshot_remove(made);
+	return 0;
 }
 
 static int
@@ -154,15 +193,17 @@ backup(struct tool *t, const char *dir, const char *made, struct progress *p, st
 {
 	struct copies_findings f = {.tool = t, .progress = p, .quiet = 1};
 	int64_t now_us = clock_wall_us();
+	int rc;
 
 	if (snapshot_take(t, made, p, e) != 0)
 		return -1;
-	if (copies_verify(made, &f, e) != 0)
-		return -1;
-	if (f.n > 0)
-		return err_set(e, ERR_CORRUPT,
+	if ((rc = copies_verify(made, &f, e)) == 0 && f.n > 0)
+		rc = err_set(e, ERR_CORRUPT,
 		    "the store has damage, and %s was left as it was; see: apikey db verify", dir);
-	return manifest_write(made, now_us, e) == 0 ? put_in_place(made, dir, e) : -1;
+	if (rc == 0 && (rc = manifest_write(made, now_us, e)) == 0)
+		return put_in_place(made, dir, e);
+	snapshot_remove(made);
+	return rc;
 }
 
 int
@@ -175,17 +216,16 @@ cmd_db_backup(struct tool *t, struct options *o, struct err *e)
 	int rc;
 
 	if (copies_beside(dir, "", path, e) != 0 || copies_beside(dir, ".new", made, e) != 0 ||
-	    may_replace(path, e) != 0)
+	    is_outside(path, t->config->state_dir, e) != 0 || may_replace(path, e) != 0)
 		return -1;
-	snapshot_remove(made);
+	if (snapshot_is_all(made))
+		snapshot_remove(made); /* of one that was interrupted */
 	copies_quiet(t);
 	progress_begin(&p);
 	rc = backup(t, path, made, &p, e);
 	progress_end(&p);
-	if (rc != 0) {
-		snapshot_remove(made);
+	if (rc != 0)
 		return -1;
-	}
 	if (!t->json) {
 		printf("the store is in %s, recovered and verified; the pepper file is not part of "
 		       "it\n",

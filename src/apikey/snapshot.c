@@ -124,16 +124,52 @@ recover(const struct tool *t, const char *dir, struct err *e)
 	return rc;
 }
 
+static DIR *
+open_dir(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *d;
+
+	if (fd < 0)
+		return NULL;
+	if ((d = fdopendir(fd)) == NULL)
+		close(fd);
+	return d;
+}
+
+/* What we, or Berkeley DB in our name, put into a copy. */
+static int
+is_ours(const char *name)
+{
+	return store_is_file(name) || strcmp(name, "lock") == 0 ||
+	       strcmp(name, SNAPSHOT_MANIFEST) == 0 || strncmp(name, "__db.", 5) == 0;
+}
+
+int
+snapshot_is_all(const char *dir)
+{
+	struct dirent *entry;
+	DIR *d = open_dir(dir);
+	int all = d != NULL;
+
+	while (all && (entry = readdir(d)) != NULL)
+		all = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		      is_ours(entry->d_name);
+	if (d != NULL)
+		(void)closedir(d);
+	return all;
+}
+
 void
 snapshot_remove(const char *dir)
 {
 	struct dirent *entry;
-	DIR *d;
+	DIR *d = open_dir(dir);
 
-	if ((d = opendir(dir)) == NULL)
+	if (d == NULL)
 		return;
 	while ((entry = readdir(d)) != NULL)
-		if (entry->d_name[0] != '.')
+		if (is_ours(entry->d_name))
 			(void)unlinkat(dirfd(d), entry->d_name, 0);
 	(void)closedir(d);
 	(void)rmdir(dir);

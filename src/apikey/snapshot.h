@@ -24,7 +24,11 @@ int snapshot_take(struct tool *, const char *dir, struct progress *, struct err 
 int snapshot_of(struct tool *, const char *from, const char *dir, struct progress *, struct err *)
     __attribute__((warn_unused_result));
 
-/* A directory's files and itself; no directories in it. */
+#define SNAPSHOT_MANIFEST "backup.json" /* what a backup has beside the files of a copy */
+
+/* A copy's files, and the directory when nothing else is in it. */
 void snapshot_remove(const char *dir);
+/* Is it a directory with nothing in it but what snapshot_remove removes? */
+int snapshot_is_all(const char *dir);
 
 #endif /* !APIKEY_SNAPSHOT_H_ */

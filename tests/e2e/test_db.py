@@ -356,6 +356,30 @@ def test_root_is_not_led_out_of_the_store(directory):
     assert {p.stat().st_uid for p in state.rglob("*")} == {65534}
 
 
+def test_only_a_backup_is_replaced(daemon, directory):
+    """What is beside a backup, or has the name of one being made, is somebody's: it stays."""
+    daemon.pepper()
+    tool(daemon, "create", "--owner", "a")
+    (directory / "b.new").mkdir()
+    (directory / "b.new" / "thesis").write_text("years of work")
+    assert "b.new" in tool(daemon, "db", "backup", directory / "b", status=3).stderr
+    assert (directory / "b.new" / "thesis").read_text() == "years of work" and not os.path.exists(directory / "b")
+    shutil.rmtree(directory / "b.new")
+    tool(daemon, "db", "backup", directory / "b")
+    (directory / "b" / "notes").write_text("why")
+    assert "not a backup" in tool(daemon, "db", "backup", directory / "b", status=1).stderr
+    assert (directory / "b" / "notes").read_text() == "why"
+    (directory / "b" / "notes").unlink()
+    # Of one that was killed.
+    shutil.copytree(directory / "b", directory / "b.new")
+    tool(daemon, "db", "backup", f"{directory}/b/")
+    assert not os.path.exists(directory / "b.new")
+    for inside in ("", "/", "/b", "/x/../b"):
+        done = subprocess.run([APIKEY, "-c", daemon.conf, "db", "backup", daemon.settings["state_dir"] + inside], capture_output=True, text=True)
+        assert done.returncode in (1, 2, 3) and not os.path.exists(daemon.settings["state_dir"] + "/b"), done
+    assert len(ids(daemon)) == 1
+
+
 def test_a_load_that_did_not_come_to_its_end(daemon, directory):
     """All of one dump is in the place where stores are loaded, but not in service: another dump does not come on top of it."""
     daemon.pepper()
