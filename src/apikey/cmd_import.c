@@ -8,7 +8,8 @@
  * whatever becomes of the rest.  What a line may say is the keeper's business.
  *
  * Invariants: a key that was made for a line is on standard output before the next batch is begun,
- * or is revoked again; memory is bounded by a batch; no message repeats anything of a line.
+ * or is revoked again; memory is bounded by a batch; no message repeats the digest of a line, or
+ * more of it than the name of a member, a plan or a scope.
  */
 
 #include <errno.h>

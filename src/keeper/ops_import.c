@@ -91,16 +91,19 @@ ops_import_secret(
 
 /* ---- many at once ---- */
 
+/* What lists tell of a key as well: it follows from the rest, or is of the store it came from. */
+#define PASSED_OVER                                                                                \
+	"changed", "pepper", "imported", "last_used", "rotate_by", "previous_start",               \
+	    "previous_until", "previous_used", "owner_disabled", "limits",
+
+static const char *const passed_over[] = {PASSED_OVER NULL};
+
 static const char *const record_members[] = {
     /* What a key is made with, as in key.create. */
     OPS_KEY_MEMBERS "env", "digest", "start",
     /* What else is taken over. */
     "id", "state", "own_state", "created", "revoked", "reason", "exposed", "exposed_ways",
-    "exposed_from", "secret_created",
-    /* What lists tell of a key as well: it follows from the rest, or is of the store it came from.
-     */
-    "changed", "pepper", "imported", "last_used", "rotate_by", "previous_start", "previous_until",
-    "previous_used", "owner_disabled", "limits", NULL};
+    "exposed_from", "secret_created", PASSED_OVER NULL};
 
 struct importing {
 	struct ops_call *call;
@@ -126,13 +129,21 @@ take_time(const cJSON *item, const char *name, int64_t *us, struct err *e)
 	return 0;
 }
 
-/* The key's own state; "expired" and "pending" follow from its times. */
+/* The key's own state, by its name; empty when nothing is said. */
+static struct span
+said_state(const cJSON *item, struct err *e)
+{
+	const char *own = json_str(item, "own_state", e), *state = json_str(item, "state", e);
+
+	return span_of(own != NULL ? own : state);
+}
+
+/* "expired" and "pending" follow from its times. */
 static int
 take_state(const struct importing *im, struct keyrec *rec, struct err *e)
 {
 	const cJSON *item = im->one.request;
-	const char *own = json_str(item, "own_state", e), *state = json_str(item, "state", e);
-	struct span name = span_of(own != NULL ? own : state);
+	struct span name = said_state(item, e);
 
 	if (e->code != ERR_NONE)
 		return -1;
@@ -151,8 +162,31 @@ take_state(const struct importing *im, struct keyrec *rec, struct err *e)
 	return e->code == ERR_NONE ? take_time(item, "revoked", &rec->revoked_us, e) : -1;
 }
 
+/* A key that is said to be no good must not become a good one because its times say otherwise. */
 static int
-take_exposure(const cJSON *item, struct keyrec *rec, struct err *e)
+check_state(const struct importing *im, struct err *e)
+{
+	const struct keyrec *rec = &im->draft->rec;
+	const cJSON *item = im->one.request;
+	struct span name = said_state(item, e), shown = span_of(json_str(item, "state", e));
+
+	/* What an owner who is switched off does to a key is to disable it. */
+	if (shown.len > 0 && !span_is(shown, "disabled") && !span_eq(shown, name))
+		return err_set(e, ERR_INPUT, "\"state\" and \"own_state\" do not go together");
+	if (rec->revoked_us != 0 && rec->state != KEYREC_REVOKED)
+		return err_set(
+		    e, ERR_INPUT, "\"revoked\" has a time, and \"state\" is not revoked");
+	if (span_is(name, "expired") &&
+	    (rec->expires_us == 0 || rec->expires_us > im->call->now.wall_us))
+		return err_set(
+		    e, ERR_INPUT, "\"state\" is expired, and \"expires\" is no time that is over");
+	if (span_is(name, "pending") && rec->not_before_us == 0)
+		return err_set(e, ERR_INPUT, "\"state\" is pending, and \"not_before\" is missing");
+	return 0;
+}
+
+static int
+take_exposure(const cJSON *item, struct keyrec *rec, int64_t now_us, struct err *e)
 {
 	const cJSON *ways = json_array(item, "exposed_ways", e), *one;
 
@@ -169,7 +203,16 @@ take_exposure(const cJSON *item, struct keyrec *rec, struct err *e)
 		rec->exposed_ways |= (uint8_t)way;
 	}
 	rec->exposed_addr = span_of(json_str(item, "exposed_from", e));
+	/* Ways without a time would keep the key from being told as exposed when it is. */
+	if (rec->exposed_ways != 0)
+		rec->exposed_us = now_us;
 	return e->code == ERR_NONE ? take_time(item, "exposed", &rec->exposed_us, e) : -1;
+}
+
+static int64_t
+no_later(int64_t us, int64_t now_us)
+{
+	return us < now_us ? us : now_us;
 }
 
 /* What is said of the key beside its secret and what key.create takes. */
@@ -182,15 +225,18 @@ take_rest(struct importing *im, struct err *e)
 
 	rec->created_us = rec->changed_us = now_us;
 	if (take_time(item, "created", &rec->created_us, e) != 0 || take_state(im, rec, e) != 0 ||
-	    take_exposure(item, rec, e) != 0)
+	    take_exposure(item, rec, now_us, e) != 0)
 		return -1;
-	if (rec->created_us > now_us)
-		rec->created_us = now_us;
+	rec->created_us = no_later(rec->created_us, now_us);
 	/* A secret that is made now is new; one that comes along is as old as it is said to be. */
 	if (rec->digest_of != KEYREC_OF_SHA256)
 		return 0;
 	rec->secret_us = rec->created_us;
-	return take_time(item, "secret_created", &rec->secret_us, e);
+	if (take_time(item, "secret_created", &rec->secret_us, e) != 0)
+		return -1;
+	/* One that is ahead would be due too late. */
+	rec->secret_us = no_later(rec->secret_us, now_us);
+	return 0;
 }
 
 /* Its id, given or made: 1 when a key has it already, 0, -1. */
@@ -255,6 +301,9 @@ audit_one(struct importing *im, struct err *e)
 		return err_set(e, ERR_SYSTEM, "out of memory");
 	cJSON_DeleteItemFromObjectCaseSensitive(detail, "id");
 	cJSON_DeleteItemFromObjectCaseSensitive(detail, "digest");
+	/* Nobody has looked at what stands there. */
+	for (size_t i = 0; passed_over[i] != NULL; i++)
+		cJSON_DeleteItemFromObjectCaseSensitive(detail, passed_over[i]);
 	rc = ops_audit(im->call, im->draft->rec.id, detail, e);
 	cJSON_Delete(detail);
 	return rc;
@@ -297,6 +346,7 @@ import_one(struct importing *im, size_t at, struct err *e)
 	if ((rc = is_there(im, at, has_id, same, e)) != 0)
 		return rc < 0 ? -1 : 0;
 	if (take_rest(im, e) != 0 || ops_record_apply(&im->one, d, e) < 0 ||
+	    check_state(im, e) != 0 ||
 	    store_key_insert(im->call->ops->store, d->digest, &d->rec, e) != 0 ||
 	    audit_one(im, e) != 0)
 		return -1;

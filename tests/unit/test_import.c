@@ -204,10 +204,96 @@ replies_are_bounded(void **state)
 	free(request);
 }
 
+/* A line by itself: refused with these words, or imported when they are NULL. */
+static void
+line(struct kf *f, const char *members, const char *words)
+{
+	char request[512];
+	const cJSON *first;
+	cJSON *r;
+
+	(void)snprintf(request, sizeof(request),
+	    "{\"op\":\"key.import\",\"keys\":[{\"owner\":\"a\",%s}]}", members);
+	r = kf_do(f, request);
+	first = cJSON_GetArrayItem(cJSON_GetObjectItem(r, "refused"), 0);
+	if (words == NULL && first != NULL)
+		fail_msg("%s -> %s", members, json_str(first, "message", NULL));
+	if (words != NULL &&
+	    (first == NULL || strstr(json_str(first, "message", NULL), words) == NULL))
+		fail_msg("%s was not refused with \"%s\"", members, words);
+	cJSON_Delete(r);
+}
+
+/* Bug: a line that said of its key that it was expired or revoked, in one place and not in the
+ * other, made a valid one. */
+static void
+contradictions_are_refused(void **state)
+{
+	struct kf *f = *state;
+
+	line(f, "\"state\":\"expired\"", "expires");
+	line(f, "\"state\":\"expired\",\"expires\":\"2099-01-01T00:00:00Z\"", "expires");
+	line(f, "\"state\":\"disabled\",\"own_state\":\"expired\"", "expires");
+	line(f, "\"state\":\"revoked\",\"own_state\":\"active\"", "own_state");
+	line(f, "\"state\":\"pending\"", "not_before");
+	line(f, "\"revoked\":\"2026-01-01T00:00:00Z\"", "revoked");
+	line(f, "\"state\":\"active\",\"revoked\":\"2026-01-01T00:00:00Z\"", "revoked");
+	line(f, "\"state\":\"expired\",\"expires\":\"2026-01-01T00:00:00Z\"", NULL);
+	/* It was written when that time was ahead. */
+	line(f, "\"state\":\"pending\",\"not_before\":\"2026-01-01T00:00:00Z\"", NULL);
+	line(f, "\"state\":\"revoked\"", NULL);
+	line(f, "\"state\":\"revoked\",\"revoked\":\"2026-01-01T00:00:00Z\"", NULL);
+	line(f, "\"state\":\"active\",\"revoked\":null", NULL);
+	line(f, "\"state\":\"disabled\",\"own_state\":\"active\",\"owner_disabled\":true", NULL);
+}
+
+/* Bug: a secret of the next century is never due, whatever age its plan allows; ways without a time
+ * of exposure hid the next one. */
+static void
+times_are_not_ahead(void **state)
+{
+	struct kf *f = *state;
+	char hex[65], members[256];
+	cJSON *r;
+
+	hash_of(FOREIGN, hex);
+	(void)snprintf(members, sizeof(members),
+	    "\"id\":\"key_aaaaaaaaaaaaaaaa\",\"digest\":\"sha256:%s\",\"secret_created\":"
+	    "\"2099-01-01T00:00:00Z\",\"exposed_ways\":[\"url\"]",
+	    hex);
+	line(f, members, NULL);
+	r = kf_do(f, "{\"op\":\"key.show\",\"id\":\"key_aaaaaaaaaaaaaaaa\"}");
+	assert_string_equal(json_str(r, "secret_created", NULL), json_str(r, "created", NULL));
+	assert_non_null(json_str(r, "exposed", NULL));
+	cJSON_Delete(r);
+}
+
+/* Bug: what is passed over, whatever somebody has written there, stood in the audit trail. */
+static void
+the_trail_tells_what_was_taken(void **state)
+{
+	struct kf *f = *state;
+	cJSON *all;
+	char *text;
+
+	line(f,
+	    "\"name\":\"taken\",\"limits\":\"passed over\",\"last_used\":{\"x\":\"passed over\"}",
+	    NULL);
+	all = kf_trail(f);
+	text = cJSON_PrintUnformatted(all);
+	assert_non_null(strstr(text, "taken"));
+	assert_null(strstr(text, "passed over"));
+	cJSON_free(text);
+	cJSON_Delete(all);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(contradictions_are_refused, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(times_are_not_ahead, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(the_trail_tells_what_was_taken, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(found_by_the_key_alone, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(kinds_are_not_mixed, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(moves_with_the_peppers, kf_setup, kf_teardown),
