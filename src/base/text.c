@@ -110,8 +110,9 @@ hex_value(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-int
-text_urldecode(struct span in, char *out, size_t cap, size_t *len)
+/* ${plus}: what a '+' stands for. */
+static int
+decode(struct span in, char plus, char *out, size_t cap, size_t *len)
 {
 	size_t i, n = 0;
 	int high, low;
@@ -119,7 +120,7 @@ text_urldecode(struct span in, char *out, size_t cap, size_t *len)
 
 	*len = 0;
 	for (i = 0; i < in.len; i++) {
-		c = in.p[i] == '+' ? ' ' : in.p[i];
+		c = in.p[i] == '+' ? plus : in.p[i];
 		if (c == '%') {
 			if (in.len - i < 3 || (high = hex_value(in.p[i + 1])) < 0 ||
 			    (low = hex_value(in.p[i + 2])) < 0)
@@ -133,4 +134,16 @@ text_urldecode(struct span in, char *out, size_t cap, size_t *len)
 	}
 	*len = n;
 	return 0;
+}
+
+int
+text_urldecode(struct span in, char *out, size_t cap, size_t *len)
+{
+	return decode(in, ' ', out, cap, len);
+}
+
+int
+text_percent_decode(struct span in, char *out, size_t cap, size_t *len)
+{
+	return decode(in, '+', out, cap, len);
 }

@@ -35,5 +35,7 @@ int text_identifier(struct span, size_t);
  * %XX).  0, or -1 when it does not fit or a % is not followed by two hex digits.
  */
 int text_urldecode(struct span, char *, size_t, size_t *) __attribute__((warn_unused_result));
+/* The same, but '+' is itself (RFC 3986 2.1). */
+int text_percent_decode(struct span, char *, size_t, size_t *) __attribute__((warn_unused_result));
 
 #endif /* !BASE_TEXT_H_ */

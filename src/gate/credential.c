@@ -112,6 +112,19 @@ struct search {
 	void *cookie;
 };
 
+/*
+ * Keys of other systems are often base64, with a '+' that clients forget to escape.  So where they
+ * are accepted a value that is several words is read once more, as one.
+ */
+static int
+plus_is_meant(const struct search *s, struct span decoded)
+{
+	struct span words = span_trim(decoded);
+
+	return s->config->accept_foreign_keys && words.len > 0 &&
+	       memchr(words.p, ' ', words.len) != NULL;
+}
+
 static void
 look_at_value(const struct search *s, struct span value)
 {
@@ -119,6 +132,9 @@ look_at_value(const struct search *s, struct span value)
 	size_t len;
 
 	if (text_urldecode(value, mem, sizeof(mem), &len) == 0)
+		s->found(s->cookie, (struct span){mem, len});
+	if (plus_is_meant(s, (struct span){mem, len}) &&
+	    text_percent_decode(value, mem, sizeof(mem), &len) == 0)
 		s->found(s->cookie, (struct span){mem, len});
 	secret_wipe(mem, sizeof(mem));
 }

@@ -306,6 +306,16 @@ test_foreign(void **state)
 	fill(&P, PAIRS("QUERY_STRING", most));
 	assert_int_equal(credential_in_url(&P, &config, mem, &found), 1);
 	assert_int_equal(found.len, TOKEN_FOREIGN_MAX - 4);
+	/* Bug: base64 with a '+' that nobody escaped was taken for two words, and overlooked. */
+	fill(&P, PAIRS("QUERY_STRING", "key=c2l4dGVlbi5+aGFy/w=%3d"));
+	assert_int_equal(credential_in_url(&P, &config, mem, &found), 1);
+	assert_true(span_is(found, "c2l4dGVlbi5+aGFy/w=="));
+	assert_int_equal(credential_seen(&P, &config, seen), 1);
+	assert_true(span_is((struct span){seen[0].text, seen[0].len}, "c2l4dGVlbi5+aGFy/w=="));
+	fill(&P, PAIRS("QUERY_STRING", "key=+sixteen.chars-ok+"));
+	assert_int_equal(credential_in_url(&P, &config, mem, &found), 1);
+	assert_true(span_is(found, long_one));
+	url(0, PAIRS("QUERY_STRING", "key=a+b"));
 	/* Reported from headers of whatever form, once. */
 	fill(&P, PAIRS("HTTP_AUTHORIZATION", "Bearer sixteen.chars-ok", "HTTP_X_API_KEY",
 		     "sixteen.chars-ok, another.one-of-them"));
