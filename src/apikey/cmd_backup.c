@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -152,6 +153,51 @@ is_outside(const char *dir, const char *state_dir, struct err *e)
 	return 0;
 }
 
+/* Nobody else makes a backup in this directory, or removes it, until it is closed; -1: errno. */
+static int
+lock_dir(const char *dir)
+{
+	struct stat st, named;
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return -1;
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		close(fd);
+		errno = EWOULDBLOCK;
+		return -1;
+	}
+	/* Whoever had it until now may have renamed it. */
+	if (fstat(fd, &st) == 0 && lstat(dir, &named) == 0 && st.st_dev == named.st_dev &&
+	    st.st_ino == named.st_ino && st.st_uid == geteuid())
+		return fd;
+	close(fd);
+	errno = EWOULDBLOCK;
+	return -1;
+}
+
+/* The directory in which the backup is made, empty: what it is locked by, or -1. */
+static int
+begin(const char *made, struct err *e)
+{
+	int fd;
+
+	if (mkdir(made, 0700) != 0 && errno != EEXIST)
+		return err_sys(e, "%s: cannot make it", made);
+	if ((fd = lock_dir(made)) < 0 && (errno == EWOULDBLOCK || errno == ENOENT))
+		return err_set(e, ERR_BUSY,
+		    "%s: another backup is being made there, or it belongs to somebody else", made);
+	if (fd < 0)
+		return err_sys(e, "%s", made);
+	if (!snapshot_is_all(made)) {
+		close(fd);
+		return err_set(
+		    e, ERR_CONFLICT, "%s: there is something that is not a backup", made);
+	}
+	snapshot_clear(made); /* of one that was interrupted */
+	return fd;
+}
+
 static int
 sync_dir(const char *dir, struct err *e)
 {
@@ -169,23 +215,25 @@ static int
 put_in_place(const char *made, const char *dir, struct err *e)
 {
 	char parent[PATH_MAX];
-	int exchanged;
+	int exchanged, old, rc;
 
 	if (parent_of(dir, parent, e) != 0 || sync_dir(made, e) != 0) {
 		snapshot_remove(made);
 		return -1;
 	}
+	/* It gets the name under which others make theirs. */
+	old = lock_dir(dir);
 	exchanged = renameat2(AT_FDCWD, made, AT_FDCWD, dir, RENAME_EXCHANGE) == 0;
 	if (!exchanged && rename(made, dir) != 0) {
 		err_sys(e, "%s: cannot rename it to %s", made, dir);
 		snapshot_remove(made);
-		return -1;
-	}
-	if (sync_dir(parent, e) != 0)
-		return -1;
-	if (exchanged)
+		rc = -1;
+	} else if ((rc = sync_dir(parent, e)) == 0 && exchanged) {
 		snapshot_remove(made);
-	return 0;
+	}
+	if (old >= 0)
+		close(old);
+	return rc;
 }
 
 static int
@@ -213,16 +261,16 @@ cmd_db_backup(struct tool *t, struct options *o, struct err *e)
 	char path[PATH_MAX], made[PATH_MAX];
 	struct progress p;
 	cJSON *result;
-	int rc;
+	int lock, rc;
 
 	if (copies_beside(dir, "", path, e) != 0 || copies_beside(dir, ".new", made, e) != 0 ||
-	    is_outside(path, t->config->state_dir, e) != 0 || may_replace(path, e) != 0)
+	    is_outside(path, t->config->state_dir, e) != 0 || may_replace(path, e) != 0 ||
+	    (lock = begin(made, e)) < 0)
 		return -1;
-	if (snapshot_is_all(made))
-		snapshot_remove(made); /* of one that was interrupted */
 	copies_quiet(t);
 	progress_begin(&p);
 	rc = backup(t, path, made, &p, e);
+	close(lock);
 	progress_end(&p);
 	if (rc != 0)
 		return -1;

@@ -161,7 +161,7 @@ snapshot_is_all(const char *dir)
 }
 
 void
-snapshot_remove(const char *dir)
+snapshot_clear(const char *dir)
 {
 	struct dirent *entry;
 	DIR *d = open_dir(dir);
@@ -172,6 +172,12 @@ snapshot_remove(const char *dir)
 		if (is_ours(entry->d_name))
 			(void)unlinkat(dirfd(d), entry->d_name, 0);
 	(void)closedir(d);
+}
+
+void
+snapshot_remove(const char *dir)
+{
+	snapshot_clear(dir);
 	(void)rmdir(dir);
 }
 
@@ -223,13 +229,15 @@ take(struct tool *tool, const char *from, int owned, const char *dir, struct pro
 {
 	int rc = 0;
 
+	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+		return err_sys(e, "%s: cannot make it", dir);
 	for (int i = 0; i < ATTEMPTS && rc == 0; i++) {
 		*e = (struct err){.code = ERR_NONE};
-		if (mkdir(dir, 0700) != 0)
-			return err_sys(e, "%s: cannot make it", dir);
 		if ((rc = attempt(tool, from, owned, dir, p, e)) != 1)
-			snapshot_remove(dir);
+			snapshot_clear(dir);
 	}
+	if (rc != 1)
+		(void)rmdir(dir);
 	return rc == 1 ? 0 : err_wrap(e, "copying %s", from);
 }
 

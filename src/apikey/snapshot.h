@@ -14,8 +14,8 @@
 #include "base/err.h"
 
 /*
- * snapshot_take(T, dir, P, e): the store in service into ${dir}, which is made (mode 0700) and must
- * not exist.  It is recovered, closed, and its files are on disk.  0, or -1 and ${dir} is gone.
+ * snapshot_take(T, dir, P, e): the store in service into ${dir}, which is made (mode 0700) or is
+ * empty.  It is recovered, closed, and its files are on disk.  0, or -1 and ${dir} is gone.
  */
 int snapshot_take(struct tool *, const char *dir, struct progress *, struct err *)
     __attribute__((warn_unused_result));
@@ -26,7 +26,9 @@ int snapshot_of(struct tool *, const char *from, const char *dir, struct progres
 
 #define SNAPSHOT_MANIFEST "backup.json" /* what a backup has beside the files of a copy */
 
-/* A copy's files, and the directory when nothing else is in it. */
+/* A copy's files. */
+void snapshot_clear(const char *dir);
+/* And the directory when nothing else is in it. */
 void snapshot_remove(const char *dir);
 /* Is it a directory with nothing in it but what snapshot_remove removes? */
 int snapshot_is_all(const char *dir);

@@ -3,6 +3,7 @@ Goal: backups of a store in use are whole, of one moment, and bring everything b
 loaded over a store that somebody owns, nor half.  Guards Invariants 3 and 5, and 4 for what a dump says.
 """
 
+import fcntl
 import json
 import os
 import pathlib
@@ -362,7 +363,7 @@ def test_only_a_backup_is_replaced(daemon, directory):
     tool(daemon, "create", "--owner", "a")
     (directory / "b.new").mkdir()
     (directory / "b.new" / "thesis").write_text("years of work")
-    assert "b.new" in tool(daemon, "db", "backup", directory / "b", status=3).stderr
+    assert "b.new" in tool(daemon, "db", "backup", directory / "b", status=1).stderr
     assert (directory / "b.new" / "thesis").read_text() == "years of work" and not os.path.exists(directory / "b")
     shutil.rmtree(directory / "b.new")
     tool(daemon, "db", "backup", directory / "b")
@@ -378,6 +379,27 @@ def test_only_a_backup_is_replaced(daemon, directory):
         done = subprocess.run([APIKEY, "-c", daemon.conf, "db", "backup", daemon.settings["state_dir"] + inside], capture_output=True, text=True)
         assert done.returncode in (1, 2, 3) and not os.path.exists(daemon.settings["state_dir"] + "/b"), done
     assert len(ids(daemon)) == 1
+
+
+def test_two_backups_of_one_name(daemon, directory):
+    """One is being made (its directory is locked): another leaves it alone. Many at once: each makes one or leaves it, and what is there is whole."""
+    daemon.start()
+    tool(daemon, "create", "--owner", "a")
+    (directory / "b.new").mkdir(0o700)
+    (directory / "b.new" / "keys.db").write_text("half a copy")
+    fd = os.open(directory / "b.new", os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    assert "another backup" in tool(daemon, "db", "backup", directory / "b", status=3).stderr
+    assert (directory / "b.new" / "keys.db").read_text() == "half a copy"
+    os.close(fd)
+    tool(daemon, "db", "backup", directory / "b")
+    for _ in range(3):
+        running = [subprocess.Popen([APIKEY, "-c", daemon.conf, "db", "backup", directory / "b"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+        ends = [(p.communicate(timeout=120)[1], p.returncode) for p in running]
+        assert any(status == 0 for _, status in ends) and all(status == 0 or "another backup" in said for said, status in ends), ends
+        assert "is whole" in tool(daemon, "db", "verify", directory / "b").stdout
+        assert not os.path.exists(directory / "b.new")
+    assert os.path.exists(directory / "b" / "backup.json")
 
 
 def test_a_load_that_did_not_come_to_its_end(daemon, directory):
