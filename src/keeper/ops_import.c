@@ -37,6 +37,24 @@ parse_hash(struct span text, uint8_t hash[DIGEST_LEN], struct err *e)
 	return err_set(e, ERR_INPUT, "\"digest\" must be sha256: and 64 hex digits");
 }
 
+/* What everybody may see must not be all of the key. */
+static int
+check_start(struct span start, const uint8_t hash[DIGEST_LEN], struct err *e)
+{
+	uint8_t own[DIGEST_LEN];
+	int same;
+
+	if (start.len > TOKEN_START_MAX)
+		return err_set(e, ERR_INPUT, "\"start\" is longer than %d bytes", TOKEN_START_MAX);
+	if (start.len == 0)
+		return 0;
+	if (digest_sha256(start.p, start.len, own, e) != 0)
+		return -1;
+	same = digest_equal(own, hash);
+	secret_wipe(own, sizeof(own));
+	return same ? err_set(e, ERR_INPUT, "\"start\" is the whole key: leave most of it out") : 0;
+}
+
 /*
  * Is there a key with this secret, under whichever pepper?  1 and its id, 0, -1; the newest
  * pepper's digest is left in the draft.
@@ -77,9 +95,7 @@ ops_import_secret(
 	if (p == NULL || peppers_count(p) == 0)
 		return err_set(
 		    e, ERR_UNAVAILABLE, "there is no pepper yet; run: apikey pepper add");
-	if (start.len > TOKEN_START_MAX)
-		return err_set(e, ERR_INPUT, "\"start\" is longer than %d bytes", TOKEN_START_MAX);
-	if (parse_hash(span_of(text), hash, e) == 0)
+	if (parse_hash(span_of(text), hash, e) == 0 && check_start(start, hash, e) == 0)
 		rc = find_hash(c, d, hash, there, e);
 	secret_wipe(hash, sizeof(hash));
 	d->rec.start = start;

@@ -268,6 +268,29 @@ times_are_not_ahead(void **state)
 	cJSON_Delete(r);
 }
 
+/* Bug: a short key, given as the start of itself as well, was stored as it is. */
+static void
+the_start_is_not_the_key(void **state)
+{
+	struct kf *f = *state;
+	char hex[65], members[256];
+	cJSON *all;
+	char *text;
+
+	hash_of("short-1", hex);
+	(void)snprintf(
+	    members, sizeof(members), "\"digest\":\"sha256:%s\",\"start\":\"short-1\"", hex);
+	line(f, members, "start");
+	(void)snprintf(
+	    members, sizeof(members), "\"digest\":\"sha256:%s\",\"start\":\"shor\"", hex);
+	line(f, members, NULL);
+	all = kf_trail(f);
+	text = cJSON_PrintUnformatted(all);
+	assert_null(strstr(text, "short-1"));
+	cJSON_free(text);
+	cJSON_Delete(all);
+}
+
 /* Bug: what is passed over, whatever somebody has written there, stood in the audit trail. */
 static void
 the_trail_tells_what_was_taken(void **state)
@@ -293,6 +316,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(contradictions_are_refused, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(times_are_not_ahead, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(the_start_is_not_the_key, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(the_trail_tells_what_was_taken, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(found_by_the_key_alone, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(kinds_are_not_mixed, kf_setup, kf_teardown),
