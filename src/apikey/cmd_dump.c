@@ -48,6 +48,7 @@
 
 #define DUMP_VERSION 1
 #define HEX_MAX (2 * STORE_VALUE_MAX + 1)
+#define LINE_BYTES_MAX (2 * HEX_MAX)
 #define BATCH_RECORDS 500
 #define BATCH_BYTES (4 << 20)
 #define LOADING "loading" /* in state_dir */
@@ -145,7 +146,7 @@ dump_lines(struct store *s, struct dumping *d, struct err *e)
 static int
 dump_copy(const struct tool *t, const char *dir, struct progress *p, struct err *e)
 {
-	struct dumping d = {.progress = p, .line_cap = 2 * HEX_MAX};
+	struct dumping d = {.progress = p, .line_cap = LINE_BYTES_MAX};
 	struct store *s;
 	int rc = -1;
 
@@ -190,7 +191,6 @@ struct loading {
 	FILE *in;
 	uint64_t line_no;
 	char *line;
-	size_t line_cap;
 	struct chain chain, done; /* read; and in the store */
 	struct chain stored;	  /* as an earlier attempt left it */
 	char *mem;
@@ -211,16 +211,28 @@ bad_line(const struct loading *L, const char *why, struct err *e)
 static int
 next_line(struct loading *L, cJSON **o, size_t *len, struct err *e)
 {
-	ssize_t n = getline(&L->line, &L->line_cap, L->in);
 	struct err why;
+	size_t n = 0;
+	int c;
 
+	if (L->line == NULL && (L->line = malloc(LINE_BYTES_MAX)) == NULL)
+		return err_set(e, ERR_SYSTEM, "out of memory");
 	L->line_no++;
-	if (n < 0)
-		return feof(L->in) ? 0 : err_sys(e, "%s: cannot read", L->name);
-	*len = (size_t)n;
-	if (L->line[n - 1] != '\n')
+	do {
+		if ((c = getc(L->in)) == EOF)
+			break;
+		if (n == LINE_BYTES_MAX)
+			return bad_line(L, "longer than any of a dump", e);
+		L->line[n++] = (char)c;
+	} while (c != '\n');
+	if (ferror(L->in))
+		return err_sys(e, "%s: cannot read", L->name);
+	if (n == 0)
+		return 0;
+	*len = n;
+	if (c != '\n')
 		return bad_line(L, "cut short", e);
-	if ((*o = json_parse_object((struct span){L->line, (size_t)n - 1}, &why)) == NULL)
+	if ((*o = json_parse_object((struct span){L->line, n - 1}, &why)) == NULL)
 		return bad_line(L, why.msg, e);
 	return 1;
 }
@@ -299,6 +311,14 @@ flush_batch(struct loading *L, struct err *e)
 	return 0;
 }
 
+static int
+another_dump(const struct loading *L, struct err *e)
+{
+	return err_set(e, ERR_CONFLICT,
+	    "%s: another dump than the one whose load was interrupted; --restart begins anew",
+	    L->name);
+}
+
 /* The last line: do the records and their hash agree with it? */
 static int
 read_end(struct loading *L, const cJSON *o, struct err *e)
@@ -312,6 +332,11 @@ read_end(struct loading *L, const cJSON *o, struct err *e)
 		    "%s: its last line does not agree with the lines before: it was changed, or is "
 		    "damaged",
 		    L->name);
+	if (L->chain.records < L->stored.records)
+		return another_dump(L, e);
+	if (getc(L->in) != EOF)
+		return err_set(
+		    e, ERR_INPUT, "%s: there is something behind its last line", L->name);
 	L->ended = 1;
 	return 0;
 }
@@ -327,10 +352,7 @@ take_record(struct loading *L, cJSON *o, size_t len, struct err *e)
 	L->chain.records++;
 	if (L->chain.records == L->stored.records && !digest_equal(L->chain.hash, L->stored.hash)) {
 		cJSON_Delete(o);
-		return err_set(e, ERR_CONFLICT,
-		    "%s: another dump than the one whose load was interrupted; --restart begins "
-		    "anew",
-		    L->name);
+		return another_dump(L, e);
 	}
 	if (L->chain.records <= L->stored.records) {
 		cJSON_Delete(o);

@@ -4,6 +4,7 @@ loaded over a store that somebody owns, nor half.  Guards Invariants 3 and 5, an
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -233,6 +234,8 @@ def test_a_dump_that_is_not_whole(daemon, directory):
         "no dump": '{"hello":"world"}\n',
         "of tomorrow": dump.replace('"apikeyd_dump":1', '"apikeyd_dump":2', 1),
         "nothing": "",
+        "two": dump + dump,
+        "a line without an end": lines[0] + '{"db":"keys","key":"' + "00" * 1000000,
         "no JSON": "\x00\xff\n" * 3,
     }
     for name, text in wrong.items():
@@ -247,6 +250,8 @@ def test_an_interrupted_load_goes_on(daemon, directory):
     for i in range(5):
         tool(daemon, "create", "--owner", f"o{i}")
     # More than a batch of records.
+    keys = [{"digest": "sha256:" + hashlib.sha256(b"%d" % i).hexdigest(), "owner": f"i{i}"} for i in range(150)]
+    tool(daemon, "import", "-", input="".join(json.dumps(k) + "\n" for k in keys))
     tool(daemon, "db", "load", input=tool(daemon, "db", "dump").stdout)
     for i in range(40):
         tool(daemon, "plan", "set", f"p{i}", "--limit", "a=1/1s")
@@ -254,6 +259,13 @@ def test_an_interrupted_load_goes_on(daemon, directory):
     dump = tool(daemon, "db", "dump").stdout
     lines = dump.splitlines(keepends=True)
     assert "cut short" in tool(daemon, "db", "load", input="".join(lines[:-1]), status=2).stderr
+    assert ids(daemon) == there
+    # A smaller one: it ends before the place to which the first one came.
+    other = Daemon(directory / "other", pepper_file=daemon.settings["pepper_file"])
+    tool(other, "create", "--owner", "a")
+    small = tool(other, "db", "dump").stdout
+    assert len(small.splitlines()) < len(lines)
+    assert "another dump" in tool(daemon, "db", "load", input=small, status=1).stderr
     assert ids(daemon) == there
     tool(daemon, "db", "load", input=dump)
     assert ids(daemon) == there and len(list(pathlib.Path(daemon.settings["state_dir"]).glob("replaced-*"))) == 2
