@@ -19,7 +19,7 @@ import pytest
 from harness.daemon import ROOT, Daemon, wait_until
 
 ALLOCATION, CALL = 1, 2
-SHORT = {ALLOCATION: 12, CALL: 30}  # faults of one kind in the short run, about
+SHORT = {ALLOCATION: 8, CALL: 30}  # faults of one kind in the short run, about
 WAIT = 15   # seconds that nobody has to wait, whatever failed
 
 
