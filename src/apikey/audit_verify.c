@@ -44,7 +44,7 @@ words(const char *problem)
 	    {"changed", "not what was written"},
 	    {"replaced", "whole, but what follows was not written after it"},
 	    {"unreadable", "cannot be read"},
-	    {"foreign", "something behind it has no number"},
+	    {"foreign", "something behind it has no number, or stands before the first record"},
 	    {"head", "where the trail ends was changed: nobody can tell what came behind it"},
 	    {"unexpected", "not the one with this hash"},
 	};

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "apikey/commands.h"
+#include "apikey/guard.h"
 #include "apikey/keyshow.h"
 #include "apikey/output.h"
 #include "apikey/progress.h"
@@ -310,6 +311,19 @@ is_blank(struct span line)
 	return 1;
 }
 
+/* What stands in a line is stored, listed and told in the audit trail. */
+static int
+has_key(struct span line)
+{
+	char *text = strndup(line.p, line.len);
+	int has = text == NULL || guard_has_key(text);
+
+	if (text != NULL)
+		secret_wipe(text, line.len);
+	free(text);
+	return has;
+}
+
 static int
 take_line(struct importing *im, struct span line, struct err *e)
 {
@@ -323,6 +337,10 @@ take_line(struct importing *im, struct span line, struct err *e)
 		return -1;
 	if (im->too_long)
 		(void)err_set(&why, ERR_INPUT, "longer than %d bytes", LINE_MAX_BYTES);
+	else if (has_key(line))
+		(void)err_set(&why, ERR_INPUT,
+		    "there is an API key in it, where none belongs; a key of another system comes "
+		    "as \"digest\"");
 	else if ((record = json_parse_object(line, &why)) != NULL &&
 		 batch_add(im, record, line.len, e) == -1)
 		return -1;

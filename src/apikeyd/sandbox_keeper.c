@@ -21,6 +21,12 @@
 #include "apikeyd/sandbox.h"
 #include "base/span.h"
 
+#define KEEPER_FCNTL(command)                                                                      \
+	{                                                                                          \
+		.action = SANDBOX_ALLOW, .call = SCMP_SYS(fcntl), .narg = 1,                       \
+		.arg = { {1, SCMP_CMP_EQ, (command), 0} }                                          \
+	}
+
 static const struct sandbox_rule own[] = {
     /* keeper.sock, check.sock, /dev/log */
     {.action = SANDBOX_ALLOW,
@@ -36,6 +42,7 @@ static const struct sandbox_rule own[] = {
     SANDBOX_MAY(connect),
     SANDBOX_MAY(sendto),
     SANDBOX_MAY(sendmsg),
+    SANDBOX_MAY(shutdown),
     SANDBOX_MAY(setsockopt),
     SANDBOX_MAY(epoll_create1),
     SANDBOX_MAY(eventfd2),
@@ -43,7 +50,15 @@ static const struct sandbox_rule own[] = {
     SANDBOX_MAY(timerfd_create),
     SANDBOX_MAY(timerfd_settime),
     SANDBOX_MAY(pipe2),
-    SANDBOX_MAY(fcntl), /* the store's lock */
+    /* the store's lock; flags, but no signals by descriptor */
+    KEEPER_FCNTL(F_OFD_SETLK),
+    KEEPER_FCNTL(F_GETFD),
+    KEEPER_FCNTL(F_SETFD),
+    KEEPER_FCNTL(F_GETFL),
+    {.action = SANDBOX_ALLOW,
+	.call = SCMP_SYS(fcntl),
+	.narg = 2,
+	.arg = {{1, SCMP_CMP_EQ, F_SETFL, 0}, {2, SCMP_CMP_MASKED_EQ, O_ASYNC, 0}}},
     /* libconfuse wants to know whether the configuration is a terminal */
     {.action = SANDBOX_ALLOW,
 	.call = SCMP_SYS(ioctl),

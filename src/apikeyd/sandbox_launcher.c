@@ -56,6 +56,7 @@ static const struct sandbox_rule own[] = {
     SANDBOX_MAY(listen),
     SANDBOX_MAY(sendto),
     SANDBOX_MAY(sendmsg),
+    SANDBOX_MAY(shutdown),
     SANDBOX_MAY(setsockopt),
     /* what a program does before its main, and ours in it */
     SANDBOX_MAY(mmap),

@@ -320,6 +320,8 @@ advance(struct state *S, int64_t now_us)
 	} else if (S->phase == PHASE_WORKERS &&
 		   fleet_ready(&S->fleet, S->generation) == (*S->set->config)->workers) {
 		begin_serving(S);
+		/* What was asked for meanwhile: nothing else may wake us for a second. */
+		return advance(S, now_us);
 	} else if (S->phase == PHASE_SERVING && S->next != NULL) {
 		if (fleet_ready(&S->fleet, S->generation + 1) == S->next->workers)
 			finish_reload(S, now_us);

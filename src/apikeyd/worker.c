@@ -134,6 +134,19 @@ open_timer(struct worker *W, struct err *e)
 	return gate_watch(W->gate, W->timer_fd, on_timer, W, e);
 }
 
+/* The sandbox knows the listening socket by its number (sandbox_worker.c). */
+static int
+make_it_first(struct listener *L, struct err *e)
+{
+	if (L->fd == STDIN_FILENO)
+		return 0;
+	if (dup2(L->fd, STDIN_FILENO) == -1)
+		return err_sys(e, "listening socket");
+	(void)close(L->fd);
+	L->fd = STDIN_FILENO;
+	return 0;
+}
+
 /* The listening socket: systemd's, or fd 0. */
 static int
 find_socket(struct listener *L, struct err *e)
@@ -141,7 +154,7 @@ find_socket(struct listener *L, struct err *e)
 	int inherited = listen_inherited(L, e);
 
 	if (inherited != 0)
-		return inherited == 1 ? 0 : -1;
+		return inherited == 1 ? make_it_first(L, e) : -1;
 	if (!listen_is(STDIN_FILENO))
 		return err_set(e, ERR_USAGE,
 		    "apikeyd worker must inherit a listening socket as fd 0 (mod_fcgid, "

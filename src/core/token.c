@@ -163,6 +163,23 @@ token_foreign_ok(struct span s)
 	return 1;
 }
 
+int
+token_within(struct span text, struct span prefix)
+{
+	size_t len = prefix.len + ENV_TEXT_LEN + TOKEN_RANDOM + TOKEN_CHECK;
+	const char *at = text.p, *end = text.p + text.len;
+
+	if (!token_prefix_ok(prefix))
+		return 0;
+	while ((size_t)(end - at) >= len &&
+	       (at = memmem(at, (size_t)(end - at), prefix.p, prefix.len)) != NULL) {
+		if ((size_t)(end - at) >= len && token_valid((struct span){at, len}, prefix))
+			return 1;
+		at++;
+	}
+	return 0;
+}
+
 void
 token_start(struct span s, char out[TOKEN_START_MAX + 1])
 {

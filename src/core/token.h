@@ -24,8 +24,9 @@
 #define TOKEN_ID_LEN 20 /* "key_" and 16 characters, without NUL */
 
 /* Keys that other systems made, and that are imported by their SHA-256. */
-#define TOKEN_FOREIGN_MAX 512	 /* bytes */
-#define TOKEN_FOREIGN_URL_MIN 16 /* shorter values of query parameters are taken for something else */
+#define TOKEN_FOREIGN_MAX 512 /* bytes */
+#define TOKEN_FOREIGN_URL_MIN                                                                      \
+	16 /* shorter values of query parameters are taken for something else */
 
 enum token_env { TOKEN_LIVE, TOKEN_TEST };
 
@@ -43,16 +44,22 @@ int token_prefix_ok(struct span);
 int token_generate(const char *prefix, enum token_env, char out[TOKEN_MAX + 1], struct err *)
     __attribute__((warn_unused_result));
 
-/* Has ${s} the form of a key of ours (prefix, environment, length, alphabet)?  Checksum not looked at. */
+/* Has ${s} the form of a key of ours (prefix, environment, length, alphabet)?  Checksum not looked
+ * at. */
 int token_has_form(struct span s, struct span prefix);
 
 /* Has it the form and the right checksum? */
 int token_valid(struct span s, struct span prefix);
 
-/* May ${s} be a key of another system?  1 to TOKEN_FOREIGN_MAX visible ASCII characters, no comma. */
+/* May ${s} be a key of another system?  1 to TOKEN_FOREIGN_MAX visible ASCII characters, no comma.
+ */
 int token_foreign_ok(struct span s);
 
-/* The visible start of a key of valid form: prefix, environment and 4 characters ("ak_live_3kTM"). */
+/* The visible start of a key of valid form: prefix, environment and 4 characters ("ak_live_3kTM").
+ */
+/* Is there a valid key anywhere in ${text}?  1 or 0. */
+int token_within(struct span text, struct span prefix);
+
 void token_start(struct span, char[TOKEN_START_MAX + 1]);
 
 /* A fresh public id.  0 or -1. */

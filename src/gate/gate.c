@@ -100,6 +100,9 @@ step_policy(struct gate *G, struct visit *v)
 {
 	enum verdict verdict = policy_read(v->params, v->role, &v->policy);
 
+	/* An id stands in logs and bodies. */
+	if (token_within(v->policy.given_id, span_of(G->config->key_prefix)))
+		verdict = policy_refuse_id(&v->policy);
 	/* Of a request that is too large, params may be missing: that is the client's doing. */
 	if (v->params->too_large)
 		return VERDICT_REQUEST_INVALID;

@@ -198,6 +198,16 @@ policy_read(const struct params *params, int role, struct policy *P)
 	return P->wrong == 0 ? VERDICT_OK : VERDICT_MISCONFIGURED;
 }
 
+enum verdict
+policy_refuse_id(struct policy *P)
+{
+	P->given_id = (struct span){NULL, 0};
+	P->wrong |= 1U << POLICY_PARAM_REQUEST_ID;
+	if (random_base62(P->made_id, POLICY_MADE_ID, NULL) == -1)
+		return VERDICT_UNAVAILABLE;
+	return VERDICT_MISCONFIGURED;
+}
+
 struct span
 policy_id(const struct policy *P)
 {

@@ -63,6 +63,9 @@ enum policy_mode policy_mode_of(int role, int given, struct span value);
  */
 enum verdict policy_read(const struct params *, int role, struct policy *);
 
+/* The id that was given must not be used: it is forgotten, and one made.  As policy_read. */
+enum verdict policy_refuse_id(struct policy *);
+
 /* "APIKEYD_MODE" and so on, for the log. */
 const char *policy_param_name(enum policy_param);
 

@@ -516,6 +516,18 @@ even_out(struct decide *d, const struct wire_check *c, enum verdict v, struct er
 	return found_look_further(&d->key, d->store, d->peppers, c->credential, e);
 }
 
+/*
+ * Is a denial one that tells its holder until when the secret works?  Of the 401s only the one for
+ * the secret's age, so that it is told apart from a key that has expired itself.
+ */
+static int
+tells_age(enum verdict v, const struct keyrec *rec, const struct rules_request *q)
+{
+	if (v == VERDICT_KEY_EXPIRED)
+		return rules_secret_refused(v, rec, q);
+	return verdict_info(v)->status != 401;
+}
+
 static int
 decide(struct decide *d, const struct wire_check *c, const struct decide_times *t,
     struct wire_answer *a, int *wrote, struct decide_watch *x, struct err *e)
@@ -561,8 +573,7 @@ decide(struct decide *d, const struct wire_check *c, const struct decide_times *
 		return -1;
 	if (v != VERDICT_OK) {
 		a->verdict = v;
-		/* Told apart from a key that has expired itself. */
-		a->rotate_by_us = rules_secret_refused(v, &d->key.rec, &q) ? q.rotate_by_us : 0;
+		a->rotate_by_us = tells_age(v, &d->key.rec, &q) ? q.rotate_by_us : 0;
 		return x == NULL ? even_out(d, c, v, e) : 0;
 	}
 	if (x == NULL && note_use(d, c, t, wrote, e) != 0)

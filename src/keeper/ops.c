@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/token.h"
 #include "keeper/trail.h"
 
 #define MEMBERS(...)                                                                               \
@@ -38,10 +39,10 @@ static const struct ops_op table[] = {
     {"key.disable_unused", OPS_WRITES, ops_sweep_disable, MEMBERS(OPS_FILTER "dry_run", )},
     {"key.purge", OPS_WRITES, ops_sweep_purge, MEMBERS("older_than", "dry_run", "after", )},
     {"key.revoke", OPS_WRITES | OPS_URGENT, ops_key_revoke, MEMBERS("id", "reason", )},
-    {"key.check", 0, ops_look_check,
+    {"key.check", OPS_KEYS, ops_look_check,
 	MEMBERS(
 	    "key", "id", "uri", "method", "ip", "scopes", "cost", "referrer", "app", "browser", )},
-    {"key.lookup", 0, ops_lookup, MEMBERS("keys", )},
+    {"key.lookup", OPS_KEYS, ops_lookup, MEMBERS("keys", )},
     {"owner.list", 0, ops_owner_list, MEMBERS("disabled", "after", "max", )},
     {"owner.show", 0, ops_owner_show, MEMBERS("owner", "after", )},
     {"owner.disable", OPS_WRITES | OPS_URGENT, ops_owner_disable, MEMBERS("owner", "reason", )},
@@ -172,7 +173,7 @@ run_write(struct ops_call *c, struct err *e)
 }
 
 static int
-run(struct ops_call *c, struct err *e)
+run(struct ops_call *c, struct span text, struct err *e)
 {
 	const struct config *config = c->ops->config;
 	const char *name;
@@ -182,6 +183,12 @@ run(struct ops_call *c, struct err *e)
 					   : err_set(e, ERR_USAGE, "the request names no \"op\"");
 	if ((c->op = find_op(name)) == NULL)
 		return err_set(e, ERR_USAGE, "there is no operation \"%.40s\"", name);
+	/* It would be stored, listed and told in the audit trail. */
+	if ((c->op->flags & OPS_KEYS) == 0 && token_within(text, span_of(config->key_prefix)))
+		return err_set(e, ERR_INPUT,
+		    "%s: there is an API key in the request, where none belongs: name a key by its "
+		    "id",
+		    c->op->name);
 	if (json_only(c->request, c->op->members, e) != 0) {
 		e->code = ERR_USAGE;
 		return err_wrap(e, "%s", c->op->name);
@@ -264,7 +271,7 @@ ops_run(struct ops *ops, const struct ops_peer *peer, struct span request, struc
 	else if ((parsed = json_parse_object(request, &e)) != NULL &&
 		 (c.result = cJSON_CreateObject()) != NULL) {
 		c.request = parsed;
-		rc = run(&c, &e);
+		rc = run(&c, request, &e);
 	}
 	if (rc == 0) {
 		/*

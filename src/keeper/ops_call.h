@@ -22,6 +22,7 @@ struct ops_op {
 
 #define OPS_WRITES 1
 #define OPS_URGENT 2	 /* a write that is done although space is low: it takes rights away */
+#define OPS_KEYS 4	 /* keys may stand in the request */
 #define OPS_UNPEPPERED 4 /* is done although the peppers are not those of the store */
 
 /* One request on its way. */

@@ -288,10 +288,10 @@ next_version(const char *file, const struct pepper_text *t, struct err *e)
 	if (p == NULL)
 		return 0;
 	if (p->n == PEPPERS_MAX)
-		err_set(e, ERR_FULL, "%s holds %d peppers already; retire one first", file,
+		err_set(e, ERR_CONFLICT, "%s holds %d peppers already; retire one first", file,
 		    PEPPERS_MAX);
 	else if (p->n > 0 && p->at[0].version == UINT32_MAX)
-		err_set(e, ERR_FULL, "%s holds the last possible version", file);
+		err_set(e, ERR_CONFLICT, "%s holds the last possible version", file);
 	else
 		next = p->n > 0 ? p->at[0].version + 1 : 1;
 	peppers_free(&p);

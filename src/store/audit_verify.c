@@ -118,6 +118,31 @@ skip_pruned(const struct verifying *x)
 	expect(x, t->pruned, t->pruned != 0);
 }
 
+/*
+ * Whatever stands before the first entry that there can be: the lowest number, or the one behind
+ * what was pruned.  The first of them is enough.
+ */
+static int
+look_before(const struct verifying *x, struct err *e)
+{
+	const struct store_trail *t = &x->store->now.trail;
+	uint8_t first[STORE_ENTRY_KEY];
+	struct span key, begin = store_entry_key(first, t->lost ? 1 : t->pruned + 1);
+	struct store_scan scan;
+	int rc;
+
+	if ((rc = store_scan_open(&scan, x->store, STORE_DB_AUDIT, NULL, 0, e)) == 0)
+		rc = store_scan_seek(&scan, span_of(""), e);
+	if (rc == 1) {
+		key = store_scan_key(&scan);
+		if (memcmp(key.p, begin.p, key.len < begin.len ? key.len : begin.len) < 0 ||
+		    key.len < begin.len)
+			tell(x, STORE_FLAW_FOREIGN, 0, t->pruned);
+	}
+	store_scan_close(&scan);
+	return rc < 0 ? -1 : 0;
+}
+
 int
 store_audit_verify(struct store *s, struct store_chain *v, unsigned max, store_flaw_fn *fn,
     void *cookie, struct err *e)
@@ -128,7 +153,10 @@ store_audit_verify(struct store *s, struct store_chain *v, unsigned max, store_f
 	size_t n = 0;
 	int rc;
 
+	rc = v->after == 0 && v->looked == 0 ? look_before(&x, e) : 0;
 	skip_pruned(&x);
+	if (rc < 0)
+		return -1;
 	rc = store_entries_open(&r, s, v->after + 1, e);
 	while (rc == 1 && n < max) {
 		store_entries_get(&r, &en);

@@ -359,7 +359,7 @@ enum store_flaw {
 	STORE_FLAW_CHANGED,    /* an entry is not what was written under its number */
 	STORE_FLAW_REPLACED,   /* it is whole, but what follows was not written after it */
 	STORE_FLAW_UNREADABLE, /* it is no entry at all */
-	STORE_FLAW_FOREIGN,    /* something that has no number */
+	STORE_FLAW_FOREIGN,    /* behind ${to} something that has no number, or before the first of all */
 	STORE_FLAW_HEAD,       /* where the trail ends (${to}) has been changed or is gone */
 	STORE_FLAW_UNEXPECTED, /* an entry has not the hash that the caller knows of */
 	STORE_FLAWS	       /* (count) */

@@ -1,5 +1,6 @@
 """Goal: no key and no pepper in anything that a used instance leaves or shows: files, log, argv, environment, core. Invariant 4."""
 
+import json
 import os
 import pathlib
 import resource
@@ -106,3 +107,26 @@ def test_memory_of_a_used_process(used, directory, role):
             assert not [n for n in needles if n in data]
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+def test_a_key_where_none_belongs(daemon):
+    """In a request id, an import, a reason: refused, and nothing of it is kept, listed or told."""
+    daemon.start()
+    key = daemon.create()[1]
+    reply = daemon.ask(key, APIKEYD_REQUEST_ID=key)
+    assert reply.status == 500 and key.encode() not in reply.body
+    for line in ({"owner": "a", "name": key}, {"owner": "a", "meta": {"old": "x" + key + "y"}}, {"owner": "a", "plan": key}, {"owner": "a", key: 1}):
+        done = daemon.tool("import", input=json.dumps(line) + "\n")
+        assert done.returncode == 1 and "API key" in done.stderr and key not in done.stdout + done.stderr
+    script = """
+import json, socket, struct, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect(sys.argv[1])
+body = json.dumps({"op": "key.create", "owner": "a", "name": sys.stdin.read()}).encode()
+s.send(struct.pack(">BBHI", 1, 3, 0, len(body)) + body)
+print(s.recv(200000)[8:].decode())
+"""
+    done = subprocess.run(["/usr/bin/python3", "-c", script, daemon.dir / "run" / "keeper.sock"], input=key, capture_output=True, text=True, timeout=20)
+    assert '"ok":false' in done.stdout and "API key" in done.stdout and key not in done.stdout
+    daemon.stop()
+    for path in [daemon.log_path, *(daemon.dir / "state").iterdir()]:
+        assert key.encode() not in path.read_bytes(), path

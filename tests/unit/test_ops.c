@@ -294,8 +294,10 @@ ids_are_not_echoed_unless_they_are_ids(void **state)
 	struct kf_key k = kf_key(f, "");
 
 	kf_fails(f, "{\"op\":\"key.show\"}", "usage", "\"id\"");
-	kf_fails(f, kf_on("key.show", k.key, ""), "input", "not the id");
+	kf_fails(f, kf_on("key.show", k.key, ""), "input", "name a key by its id");
 	assert_null(strstr(f->reply, k.key + 12));
+	kf_fails(f, kf_on("key.show", "bk_live_x", ""), "input", "not the id");
+	assert_null(strstr(f->reply, "bk_live_x"));
 	kf_fails(f, kf_on("key.revoke", "", ""), "usage", "\"id\"");
 }
 

@@ -189,6 +189,71 @@ try_change_limit(void)
 	return no_of(setrlimit(RLIMIT_CORE, &r));
 }
 
+static int
+shut_listener(void)
+{
+	return no_of(shutdown(0, SHUT_RD));
+}
+
+static int
+shut_listener_whole(void)
+{
+	return no_of(shutdown(0, SHUT_RDWR));
+}
+
+/* The kernel takes the lower half of it. */
+static int
+shut_listener_by_another_number(void)
+{
+	return no_of(syscall(SYS_shutdown, UINT64_C(0x100000000), SHUT_RD));
+}
+
+static int
+shut_connection(void)
+{
+	return no_of(shutdown(F.pair[0], SHUT_RD));
+}
+
+static int
+block_listener(void)
+{
+	int rc = no_of(fcntl(F.listening, F_SETFL, 0));
+
+	/* Who may has made all others wait. */
+	if (rc == 0)
+		(void)fcntl(F.listening, F_SETFL, O_NONBLOCK);
+	return rc;
+}
+
+static int
+signals_by_descriptor(void)
+{
+	return no_of(fcntl(F.pair[0], F_SETOWN, getppid()));
+}
+
+static int
+connect_by_sending(void)
+{
+	struct msghdr m = {.msg_iov = &(struct iovec){(char[1]){"x"[0]}, 1}, .msg_iovlen = 1};
+
+	return no_of(sendmsg(F.pair[0], &m, MSG_FASTOPEN | MSG_DONTWAIT));
+}
+
+static int
+connect_by_sending_many(void)
+{
+	struct iovec iov = {(char[1]){"x"[0]}, 1};
+	struct mmsghdr m = {.msg_hdr = {.msg_iov = &iov, .msg_iovlen = 1}};
+
+	return no_of(sendmmsg(F.pair[0], &m, 1, MSG_FASTOPEN | MSG_DONTWAIT));
+}
+
+static int
+connect_by_sendto(void)
+{
+	return no_of(sendto(F.pair[0], "x", 1, MSG_FASTOPEN | MSG_DONTWAIT, NULL, 0));
+}
+
 /* All that a worker does all day. */
 static int
 try_work(void)
@@ -202,7 +267,7 @@ try_work(void)
 	sigset_t set;
 	char *p;
 
-	if (sendmmsg(F.pair[0], &m, 1, MSG_DONTWAIT) != 1 ||
+	if (sendmsg(F.pair[0], &m.msg_hdr, MSG_DONTWAIT) != 1 ||
 	    recv(F.pair[1], iov.iov_base, 1, MSG_PEEK) != 1 ||
 	    recvmmsg(F.pair[1], &m, 1, MSG_DONTWAIT, NULL) != 1 ||
 	    send(F.pair[0], "x", 1, 0) != 1 || read(F.pair[1], iov.iov_base, 1) != 1 ||
@@ -317,6 +382,15 @@ static const struct act {
     {"connect", connect_any, {DIES, MAY, MAY}, 1},
     {"bind", bind_any, {DIES, MAY, MAY}, 0},
     {"listen", listen_any, {DIES, MAY, MAY}, 0},
+    {"shut the listening socket", shut_listener, {REFUSED, MAY, MAY}, 0},
+    {"shut it whole", shut_listener_whole, {REFUSED, MAY, MAY}, 0},
+    {"shut it as another", shut_listener_by_another_number, {REFUSED, MAY, MAY}, 0},
+    {"shut a connection", shut_connection, {MAY, MAY, MAY}, 0},
+    {"make accept4 wait", block_listener, {REFUSED, MAY, MAY}, 0},
+    {"have signals sent", signals_by_descriptor, {REFUSED, REFUSED, MAY}, 0},
+    {"connect by sendmsg", connect_by_sending, {REFUSED, MAY, MAY}, 0},
+    {"connect by sendmmsg", connect_by_sending_many, {REFUSED, REFUSED, REFUSED}, 0},
+    {"connect by sendto", connect_by_sendto, {REFUSED, MAY, MAY}, 0},
     {"send to an address", try_send_elsewhere, {REFUSED, MAY, MAY}, 0},
     {"a filter on a socket", try_program_in_kernel, {REFUSED, MAY, MAY}, 0},
     {"execve", exec_program, {DIES, DIES, MAY}, 0},
@@ -345,7 +419,7 @@ static const struct act {
     {"mmap(PROT_EXEC)", try_exec_memory, {DIES, DIES, MAY}, 0},
     {"mprotect(PROT_EXEC)", try_exec_later, {DIES, DIES, MAY}, 0},
     {"memfd_create", anonymous_file, {DIES, DIES, REFUSED}, 0},
-    {"F_DUPFD", copy_descriptor, {REFUSED, MAY, MAY}, 0},
+    {"F_DUPFD", copy_descriptor, {REFUSED, REFUSED, MAY}, 0},
     {"PR_SET_DUMPABLE", dumpable, {REFUSED, REFUSED, MAY}, 0},
     {"another limit", try_change_limit, {REFUSED, REFUSED, MAY}, 0},
     {"out of the filter", loosen_filter, {REFUSED, REFUSED, MAY}, 0},

@@ -298,10 +298,37 @@ ids(void **unused)
 	assert_false(token_id_ok(span_of("")));
 }
 
+static void
+within(void **unused)
+{
+	char key[TOKEN_MAX + 1], text[300];
+	struct err e;
+	size_t len;
+
+	(void)unused;
+	assert_int_equal(token_generate("ak", TOKEN_LIVE, key, &e), 0);
+	len = strlen(key);
+	for (size_t before = 0; before < 100; before++) {
+		/* What looks like the beginning of one stands before it. */
+		memset(text, 'a', sizeof(text));
+		memcpy(text + before, key, len);
+		assert_int_equal(
+		    token_within((struct span){text, before + len + 7}, span_of("ak")), 1);
+		assert_int_equal(token_within((struct span){text, before + len}, span_of("ak")), 1);
+		assert_int_equal(
+		    token_within((struct span){text, before + len - 1}, span_of("ak")), 0);
+		assert_int_equal(token_within((struct span){text, before + len}, span_of("bk")), 0);
+		text[before + len - 1] ^= 1;
+		assert_int_equal(token_within((struct span){text, before + len}, span_of("ak")), 0);
+	}
+	assert_int_equal(token_within((struct span){NULL, 0}, span_of("ak")), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(within),
 	    cmocka_unit_test(known_answers),
 	    cmocka_unit_test(form),
 	    cmocka_unit_test_setup_teardown(any_changed_character_is_refused, seed, unseed),

@@ -150,12 +150,12 @@ failures_are_told_without_what_was_sent(void **state)
 	(void)snprintf(request, sizeof(request), "{\"op\":\"%s\"}", k.key);
 	kf_fails(f, request, "usage", "");
 	(void)snprintf(request, sizeof(request), "{\"op\":\"key.create\",\"%s\":1}", k.key);
-	kf_fails(f, request, "usage", "");
+	kf_fails(f, request, "input", "");
 	(void)snprintf(request, sizeof(request), "{\"op\":\"plan.remove\",\"name\":\"%s\"}", k.key);
-	kf_fails(f, request, "not_found", "");
+	kf_fails(f, request, "input", "");
 	(void)snprintf(request, sizeof(request),
 	    "{\"op\":\"key.create\",\"owner\":\"a\",\"plan\":\"%s\"}", k.key);
-	kf_fails(f, request, "not_found", "");
+	kf_fails(f, request, "input", "");
 	(void)snprintf(request, sizeof(request), "%s", k.key);
 	kf_fails(f, request, "input", "");
 	assert_int_equal(entries(f), 8);
