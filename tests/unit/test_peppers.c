@@ -300,7 +300,7 @@ adding_fails_whole(void **state)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%d " HEX1 "\n", i);
 	put(pl->file, text, 0400);
 	assert_int_equal(peppers_add(pl->file, (unsigned)-1, (unsigned)-1, &v, &e), -1);
-	assert_int_equal(e.code, ERR_FULL);
+	assert_int_equal(e.code, ERR_CONFLICT);
 	put(pl->file, "1 " HEX1 "\n", 0400);
 	random_set_source(no_randomness);
 	assert_int_equal(peppers_add(pl->file, (unsigned)-1, (unsigned)-1, &v, &e), -1);
