@@ -38,18 +38,8 @@ static cJSON *
 rotate_and_show(struct tool *t, cJSON *request, int quiet, struct err *e)
 {
 	cJSON *record = tool_change(t, "key.rotate", request, e);
-	const char *key;
-	int rc;
 
-	if (record == NULL)
-		return NULL;
-	if ((key = json_str(record, "key", NULL)) == NULL)
-		rc = err_set(e, ERR_INTERNAL, "the keeper made a key and did not tell it");
-	else if (t->json)
-		rc = output_json(record, e);
-	else
-		rc = keyshow_key(t, key, quiet, e);
-	if (rc == 0)
+	if (record == NULL || keyshow_made(t, record, quiet, e) == 0)
 		return record;
 	not_shown(t, record, e);
 	cJSON_Delete(record);

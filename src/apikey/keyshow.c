@@ -210,6 +210,16 @@ keyshow_key(const struct tool *t, const char *key, int quiet, struct err *e)
 	return rc;
 }
 
+int
+keyshow_made(const struct tool *t, const cJSON *record, int quiet, struct err *e)
+{
+	const char *key = json_str(record, "key", NULL);
+
+	if (key == NULL)
+		return err_set(e, ERR_INTERNAL, "the keeper made a key and did not tell it");
+	return t->json ? output_json(record, e) : keyshow_key(t, key, quiet, e);
+}
+
 void
 keyshow_hold(sigset_t *before)
 {

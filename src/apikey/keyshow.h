@@ -22,6 +22,11 @@ int keyshow_record(const struct tool *, const cJSON *record, struct err *)
 int keyshow_key(const struct tool *, const char *key, int quiet, struct err *)
     __attribute__((warn_unused_result));
 
+/* The key in the record of one that was made: as keyshow_key, or the record with --json.  0 or -1.
+ */
+int keyshow_made(const struct tool *, const cJSON *record, int quiet, struct err *)
+    __attribute__((warn_unused_result));
+
 /*
  * A key that is made and not shown is lost.  So between the two this process cannot be interrupted:
  * a signal takes effect when the key is on standard output, and a pipe that nobody reads is an

@@ -313,6 +313,16 @@ plan_record(struct verify *v, struct span key, struct span value, struct err *e)
 	return 0;
 }
 
+/* A record that could not be read: a finding, unless the store has stopped over it. */
+static int
+damaged(struct verify *v, const struct err *why, struct err *e)
+{
+	if (store_alive(v->store, e) != 0)
+		return -1;
+	found(v->with, "%s", why->msg);
+	return 0;
+}
+
 static int
 log_record(struct verify *v, struct span key, struct span value, struct err *e)
 {
@@ -330,10 +340,7 @@ log_record(struct verify *v, struct span key, struct span value, struct err *e)
 		if (slog_verify(&log, &io, &why) == 0)
 			return 0;
 	}
-	if (store_alive(v->store, e) != 0)
-		return -1;
-	found(v->with, "%s", why.msg);
-	return 0;
+	return damaged(v, &why, e);
 }
 
 static void
@@ -354,10 +361,7 @@ use_record(struct verify *v, struct span key, struct span value, struct err *e)
 	(void)value;
 	if (store_use_get(v->store, key, &use, &why) >= 0)
 		return 0;
-	if (store_alive(v->store, e) != 0)
-		return -1;
-	found(v->with, "%s", why.msg);
-	return 0;
+	return damaged(v, &why, e);
 }
 
 static int
@@ -370,10 +374,7 @@ stopped_record(struct verify *v, struct span key, struct span value, struct err 
 	v->stopped++;
 	if (store_owner_stopped(v->store, key, &stop, &why) >= 0)
 		return 0;
-	if (store_alive(v->store, e) != 0)
-		return -1;
-	found(v->with, "%s", why.msg);
-	return 0;
+	return damaged(v, &why, e);
 }
 
 static int
