@@ -100,6 +100,7 @@ struct ops_filter {
 	struct ops_call *call;
 	const char *member, *plan, *state, *owner; /* NULL: any */
 	int env, never_expires, exposed, due;	   /* -1: any */
+	int usable;				   /* those that work, now or later, alone */
 	int64_t expiring_us, unused_us;		   /* -1: any */
 	uint32_t pepper;			   /* 0: any */
 	const char *after;			   /* begin behind this id */
@@ -158,8 +159,8 @@ int ops_key_env(const struct ops_call *, struct keyrec *, struct err *)
 	    "not_before", "meta", "methods", "browsers",
 #define OPS_IMPORT_MAX 500 /* records of one import */
 /*
- * The request's "digest", of a key that another system made, and its "start" into the draft: 0; 1 when
- * a key has this secret already, ${there} is its id; -1.
+ * The request's "digest", of a key that another system made, and its "start" into the draft: 0; 1
+ * when a key has this secret already, ${there} is its id; -1.
  */
 int ops_import_secret(const struct ops_call *, struct ops_draft *, char there[TOKEN_ID_LEN + 1],
     struct err *) __attribute__((warn_unused_result));

@@ -8,7 +8,9 @@
  * with those that fit, is the caller's business.
  *
  * Invariants: a key fits when it fits every filter that was given; what needs the store (the last
- * use, the plan) is asked last, of the keys that fit all the rest.
+ * use, the plan) is asked last, of the keys that fit all the rest; a filter that is about what an
+ * admin has to deal with (unused, expiring, never_expires, due) finds usable keys alone, unless a
+ * state is asked for: a revoked key needs no sweep and no rotation.
  */
 
 #include "keeper/ops_call.h"
@@ -68,6 +70,8 @@ ops_filter_read(struct ops_filter *f, struct ops_call *c, struct err *e)
 	    choice(q, "env", envs, &f->env, e) != 0)
 		return -1;
 	f->state = state >= 0 ? states[state] : NULL;
+	f->usable = f->state == NULL && (f->unused_us >= 0 || f->expiring_us >= 0 ||
+					    f->never_expires == 1 || f->due == 1);
 	if (f->after != NULL && f->after[0] != '\0' && !token_id_ok(span_of(f->after)))
 		return err_set(e, ERR_INPUT, "\"after\" must be the id of a key");
 	return 0;
@@ -103,10 +107,12 @@ state_fits(const struct ops_filter *f, const struct keyrec *rec, struct err *e)
 	const char *state;
 	int off;
 
-	if (f->state == NULL)
+	if (f->state == NULL && !f->usable)
 		return 1;
 	if ((state = ops_owner_state(f->call, rec, &off, e)) == NULL)
 		return -1;
+	if (f->usable)
+		return strcmp(state, "active") == 0 || strcmp(state, "pending") == 0;
 	return strcmp(state, f->state) == 0;
 }
 

@@ -421,8 +421,6 @@ keys_that_are_due(void **state)
 	assert_int_equal(lists(f, ",\"due\":true", &due), 0);
 }
 
-/* ---- sweeps ---- */
-
 /* All pages of a sweep; how many keys it told of. */
 static unsigned
 sweep(struct kf *f, const char *op, const char *members, unsigned *pages)
@@ -447,6 +445,79 @@ sweep(struct kf *f, const char *op, const char *members, unsigned *pages)
 		cJSON_Delete(r);
 	}
 }
+
+/*
+ * What is to be dealt with: a key that no request can use is not, whatever its times say, unless
+ * its state is asked for.  (A revoked key was "unused", "expiring" and "never expires" once.)
+ */
+static void
+what_is_over_is_not_to_be_dealt_with(void **state)
+{
+	static const char *const filters[] = {",\"unused\":2592000", ",\"expiring\":8640000",
+	    ",\"never_expires\":true", ",\"due\":true"};
+	static const char *const states[] = {
+	    "active", "disabled", "revoked", "disabled", "expired"};
+	struct kf *f = *state;
+	char with[200];
+
+	kf_done(f, "{\"op\":\"plan.set\",\"name\":\"p\",\"max_age\":2592000}");
+	for (size_t i = 0; i < sizeof(filters) / sizeof(filters[0]); i++) {
+		int ends = strstr(filters[i], "expiring") != NULL;
+		const char *members = ends ? ",\"plan\":\"p\",\"expires\":\"2027-04-15T08:00:00Z\""
+					   : ",\"plan\":\"p\"";
+		struct kf_key k[5];
+
+		f->now.wall_us = T0;
+		for (size_t j = 0; j < 5; j++)
+			k[j] = kf_key(
+			    f, j < 4 ? members
+				     : ",\"plan\":\"p\",\"expires\":\"2027-02-01T00:00:00Z\"");
+		kf_done(f, kf_on("key.disable", k[1].id, ""));
+		kf_done(f, kf_on("key.revoke", k[2].id, ""));
+		kf_done(f, kf_on("key.set", k[3].id, ",\"owner\":\"off\""));
+		kf_done(f, "{\"op\":\"owner.disable\",\"owner\":\"off\"}");
+		f->now.wall_us = T0 + 60 * DAY;
+		for (size_t j = 0; j < 5; j++) {
+			int fits = j < 4 || !strstr(filters[i], "expir");
+
+			assert_int_equal(lists(f, filters[i], &k[j]), j == 0);
+			assert_true(snprintf(with, sizeof(with), "%s,\"state\":\"%s\"", filters[i],
+					states[j]) > 0);
+			assert_int_equal(lists(f, with, &k[j]), fits && (j != 2 || i != 3));
+		}
+		kf_done(f, "{\"op\":\"owner.enable\",\"owner\":\"off\"}");
+	}
+}
+
+/* A list and a dry run of the sweep name the same keys. */
+static void
+a_sweep_is_what_was_listed(void **state)
+{
+	static const char *const filters = ",\"unused\":2592000";
+	struct kf *f = *state;
+	struct kf_key k, idle = kf_key(f, "");
+	unsigned pages;
+
+	k = kf_key(f, "");
+	kf_done(f, kf_on("key.set", k.id, ",\"owner\":\"off\""));
+	k = kf_key(f, ",\"expires\":\"2027-02-01T00:00:00Z\"");
+	k = kf_key(f, ",\"not_before\":\"2027-09-01T00:00:00Z\"");
+	k = kf_key(f, "");
+	kf_done(f, kf_on("key.revoke", k.id, ""));
+	k = kf_key(f, "");
+	kf_done(f, kf_on("key.disable", k.id, ""));
+	kf_done(f, "{\"op\":\"owner.disable\",\"owner\":\"off\"}");
+	f->now.wall_us += 60 * DAY;
+	assert_int_equal(sweep(f, "key.list", filters, &pages), 1);
+	assert_int_equal(
+	    sweep(f, "key.disable_unused", ",\"unused\":2592000,\"dry_run\":true", &pages), 1);
+	assert_int_equal(lists(f, filters, &idle), 1);
+	assert_int_equal(sweep(f, "key.disable_unused", filters, &pages), 1);
+	assert_int_equal(sweep(f, "key.list", filters, &pages), 0);
+	answers(f, idle.key, VERDICT_KEY_DISABLED, 0);
+}
+
+/* ---- sweeps ---- */
 
 static unsigned
 in_state(struct kf *f, const char *name)
@@ -552,6 +623,8 @@ main(void)
 	    T(a_grace_does_not_outlive_the_plan),
 	    T(keys_that_nobody_uses),
 	    T(keys_that_are_due),
+	    T(what_is_over_is_not_to_be_dealt_with),
+	    T(a_sweep_is_what_was_listed),
 	    T(unused_keys_are_disabled),
 	    T(revoked_keys_are_purged),
 	};
