@@ -598,7 +598,10 @@ static const struct command commands[] = {
 	"whole;\n"
 	"a backup that is there is replaced then, and not before. Keys can only be recognised "
 	"with\n"
-	"the pepper file: back that up, too, to another place.\n"},
+	"the pepper file: back that up, too, to another place.\n"
+	"Copying may take 30 minutes beside a running apikeyd, which takes no checkpoint "
+	"meanwhile;\n"
+	"what takes longer is for one that is stopped.\n"},
     {"db", "restore", cmd_db_restore, NULL, dir_operand, 0, "make a backup the store",
 	"Refused while apikeyd runs. A store that is there is moved aside, into a directory of "
 	"its\n"

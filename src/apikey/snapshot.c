@@ -7,11 +7,11 @@
  * opened, which recovers it, and closed.  The tool copies by itself, under its own name: the keeper
  * may write nowhere but to its own directory.
  *
- * The hold is a lease that is renewed while copying.  It alone proves nothing: it may have ended
- * while we slept, or with another copy's.  So the owner also says which store it opened when, and
- * how many checkpoints there were: if that is the same before and behind, nothing came between.
- * When it is not, or when the copy does not recover, because a page was written while it was read,
- * another one is made.
+ * The hold is a lease that is renewed while copying, for half an hour at most.  It alone proves
+ * nothing: it may have ended while we slept, or with another copy's.  So the owner also says which
+ * store it opened when, and how many checkpoints there were: if that is the same before and behind,
+ * nothing came between. When it is not, or when the copy does not recover, because a page was
+ * written while it was read, another one is made.
  *
  * Invariants: a copy that is reported has been recovered, and no checkpoint came into it; what is
  * of no use is removed again; the store in service is only read.
@@ -199,12 +199,27 @@ held(struct taking *t)
 	return same_now && !t->broken;
 }
 
+/* 0: another attempt may do better; -1: it would take as long. */
+static int
+came_between(int64_t took_us, struct err *e)
+{
+	if (took_us >= STORE_HOLD_MAX_US)
+		return err_set(e, ERR_UNAVAILABLE,
+		    "it took longer than the keeper goes without a checkpoint (%d minutes): copy "
+		    "to a faster disk, or stop apikeyd first",
+		    (int)(STORE_HOLD_MAX_US / CLOCK_SECOND / 60));
+	err_set(e, ERR_UNAVAILABLE,
+	    "the keeper was restarted or wrote a checkpoint meanwhile, each time");
+	return 0;
+}
+
 /* 1 done, 0 when another attempt may do better, -1. */
 static int
 attempt(struct tool *tool, const char *from, int owned, const char *dir, struct progress *p,
     struct err *e)
 {
 	struct taking t = {.tool = owned ? tool : NULL, .progress = p};
+	int64_t began_us = clock_mono_us();
 	int rc;
 
 	if (owned && hold_ready(tool, &t.since, e) != 0)
@@ -212,9 +227,7 @@ attempt(struct tool *tool, const char *from, int owned, const char *dir, struct 
 	t.renew_us = clock_mono_us() + RENEW_US;
 	rc = store_copy(from, dir, copied, &t, e);
 	if (owned && !held(&t))
-		return err_set(e, ERR_UNAVAILABLE,
-			   "the keeper was restarted or wrote a checkpoint meanwhile, each time") +
-		       1;
+		return came_between(clock_mono_us() - began_us, e);
 	if (rc != 0)
 		return -1;
 	progress_at(p, "recovering the copy");

@@ -6,7 +6,8 @@
  * Run by ops.c.  Each call is bounded in time, whatever the store's size: the tool asks again until
  * there is nothing left.
  *
- * Invariant: a hold ends by itself, so that a tool that is killed leaves nothing behind.
+ * Invariant: a hold ends by itself, so that a tool that is killed leaves nothing behind, and so does
+ * one that is renewed for ever (store_hold).
  */
 
 #include "keeper/ops_call.h"

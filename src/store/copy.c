@@ -35,9 +35,13 @@
 int
 store_hold(struct store *s, int64_t for_us, struct store_moment *moment)
 {
+	int64_t now_us = clock_mono_us();
 	int ready;
 
-	atomic_store(&s->hold_until_us, for_us > 0 ? clock_mono_us() + for_us : 0);
+	/* From the first hold on, not the last: until housekeeping could do its work again. */
+	if (for_us > 0 && atomic_load(&s->hold_limit_us) == 0)
+		atomic_store(&s->hold_limit_us, now_us + STORE_HOLD_MAX_US);
+	atomic_store(&s->hold_until_us, for_us > 0 ? now_us + for_us : 0);
 	/* Whoever was before us in store_housekeep writes a checkpoint that our copy must not hold.
 	 * It is counted before it says that it has ended. */
 	ready = atomic_load(&s->checkpointing) == 0;

@@ -18,7 +18,8 @@
 #include "base/clock.h"
 #include "store/internal.h"
 
-/* Recovery reads the log since the checkpoint, and workers wait for it: 0.1 s for 8 MB, 0.3 s for 23. */
+/* Recovery reads the log since the checkpoint, and workers wait for it: 0.1 s for 8 MB, 0.3 s
+ * for 23. */
 #define CHECKPOINT_KIB (8u << 10)
 #define CLEAN_PERCENT 30
 
@@ -70,6 +71,23 @@ checkpoint(struct store *s, int force, struct err *e)
 	return remove_logs(s, e);
 }
 
+/*
+ * Is somebody copying?  Holds that follow each other count as one, which ends at its limit: or the
+ * log would grow for as long as somebody asks for that.  A hold that begins in this very moment may
+ * be ended with the one before: who copies sees that from the count of checkpoints.
+ */
+static int
+held(struct store *s)
+{
+	int64_t now_us = clock_mono_us(), limit_us = atomic_load(&s->hold_limit_us);
+
+	if (atomic_load(&s->hold_until_us) > now_us && (limit_us == 0 || limit_us > now_us))
+		return 1;
+	atomic_store(&s->hold_until_us, 0);
+	atomic_store(&s->hold_limit_us, 0);
+	return 0;
+}
+
 int
 store_housekeep(struct store *s, int force, struct err *e)
 {
@@ -82,7 +100,7 @@ store_housekeep(struct store *s, int force, struct err *e)
 		return store_fail(s, ret, "writing pages", e);
 	/* First told, then asked: store_hold does it the other way round. */
 	atomic_store(&s->checkpointing, 1);
-	if (atomic_load(&s->hold_until_us) <= clock_mono_us())
+	if (!held(s))
 		rc = checkpoint(s, force, e);
 	atomic_store(&s->checkpointing, 0);
 	return rc;

@@ -89,6 +89,7 @@ struct store {
 	atomic_int full; /* space ran out, and nothing was committed since */
 	atomic_uint_fast64_t checkpoints;
 	atomic_int_fast64_t hold_until_us; /* CLOCK_MONOTONIC; no checkpoint before */
+	atomic_int_fast64_t hold_limit_us; /* whoever renews it: one behind this; 0: no one holds */
 	atomic_int checkpointing;
 	atomic_int_fast64_t said_second; /* Berkeley DB's messages in that second */
 	atomic_uint said;

@@ -404,6 +404,8 @@ int store_space(struct store *, uint64_t *free_bytes, struct err *)
 
 /* ---- backups ---- */
 
+/* Whoever holds, and however often he renews that: a checkpoint is due behind so long a time. */
+#define STORE_HOLD_MAX_US (INT64_C(30) * 60 * 1000000)
 /*
  * store_hold(S, for_us, &moment): take no checkpoint and remove no log for so long from now on (0:
  * no longer).  1; 0 while an earlier checkpoint is still being written: ask again until 1.

@@ -14,12 +14,28 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "store_fixture.h"
 
 #define NOBODY 65534
+
+/* In place of libc's: so that time passes as a test wants it to. */
+static int64_t mono_ahead_us;
+
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+	long rc = syscall(SYS_clock_gettime, id, ts);
+
+	if (rc == 0 && id == CLOCK_MONOTONIC)
+		ts->tv_sec += mono_ahead_us / CLOCK_SECOND;
+	return (int)rc;
+}
 
 /* Runs ${fn} in a child process, whose exit status is what it returned. */
 static int
@@ -647,6 +663,42 @@ test_a_hold_that_another_one_ended(void **state)
 	assert_int_not_equal(behind.opened_us, before.opened_us);
 }
 
+/* Whoever renews his hold for ever keeps a checkpoint away for half an hour, not for ever: the log
+ * would grow until the disk is full. */
+static void
+test_a_hold_has_a_limit(void **state)
+{
+	const int64_t lease_us = 60 * CLOCK_SECOND;
+	struct fixture *f = *state;
+	struct store_moment first, now;
+	int64_t held_us = 0;
+
+	fixture_open(f);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(store_hold(f->s, lease_us, &first), 1);
+		for (held_us = 0; held_us < 2 * STORE_HOLD_MAX_US; held_us += lease_us / 2) {
+			assert_int_equal(store_housekeep(f->s, 1, &f->e), 0);
+			assert_int_equal(store_hold(f->s, lease_us, &now), 1);
+			if (now.checkpoints != first.checkpoints)
+				break;
+			mono_ahead_us += lease_us / 2;
+		}
+		assert_int_equal(held_us, STORE_HOLD_MAX_US);
+		/* From then on it is another one, as long. */
+	}
+	/* Two that follow each other, with nothing between them, are one. */
+	assert_int_equal(store_hold(f->s, 0, &now), 1);
+	assert_int_equal(store_housekeep(f->s, 1, &f->e), 0);
+	assert_int_equal(store_hold(f->s, lease_us, &first), 1);
+	mono_ahead_us += STORE_HOLD_MAX_US - lease_us;
+	assert_int_equal(store_hold(f->s, 0, &now), 1);
+	assert_int_equal(store_hold(f->s, 2 * lease_us, &now), 1);
+	mono_ahead_us += lease_us;
+	assert_int_equal(store_housekeep(f->s, 1, &f->e), 0);
+	assert_int_equal(store_hold(f->s, 0, &now), 1);
+	assert_int_equal(now.checkpoints, first.checkpoints + 1);
+}
+
 static void
 test_space(void **state)
 {
@@ -740,6 +792,7 @@ main(void)
 	    T(test_a_stopped_store_fails_every_call),
 	    T(test_housekeeping_removes_logs),
 	    T(test_a_hold_that_another_one_ended),
+	    T(test_a_hold_has_a_limit),
 	    T(test_space),
 	    T(test_stat),
 	};
