@@ -148,16 +148,19 @@ parse_date(const char **at, struct tm *tm)
 	return 0;
 }
 
-/* "THH:MM:SS[.fraction]Z" at ${*at}, stepping over it. */
+/* "THH:MM:SS[.fraction]" at ${*at}, stepping over it; a space or 't' for the 'T' (RFC 3339 5.6). */
 static int
 parse_time(const char **at, struct tm *tm, int64_t *fraction_us)
 {
 	int64_t place = CLOCK_SECOND / 10;
 	const char *start;
 
-	if (literal(at, 'T') != 0 || (tm->tm_hour = digits(at, 2, 23)) < 0 ||
-	    literal(at, ':') != 0 || (tm->tm_min = digits(at, 2, 59)) < 0 ||
-	    literal(at, ':') != 0 || (tm->tm_sec = digits(at, 2, 59)) < 0)
+	if (**at != 'T' && **at != 't' && **at != ' ')
+		return -1;
+	++*at;
+	if ((tm->tm_hour = digits(at, 2, 23)) < 0 || literal(at, ':') != 0 ||
+	    (tm->tm_min = digits(at, 2, 59)) < 0 || literal(at, ':') != 0 ||
+	    (tm->tm_sec = digits(at, 2, 60)) < 0)
 		return -1;
 	if (**at == '.') {
 		for (start = ++*at; **at >= '0' && **at <= '9'; (*at)++) {
@@ -167,7 +170,24 @@ parse_time(const char **at, struct tm *tm, int64_t *fraction_us)
 		if (*at == start)
 			return -1;
 	}
-	return literal(at, 'Z');
+	return 0;
+}
+
+/* "Z", "+HH:MM" or "-HH:MM" at ${*at}, stepping over it: how far the time is ahead of UTC. */
+static int
+parse_offset(const char **at, int64_t *offset_us)
+{
+	char sign = *(*at)++;
+	int h, m;
+
+	*offset_us = 0;
+	if (sign == 'Z' || sign == 'z')
+		return 0;
+	if ((sign != '+' && sign != '-') || (h = digits(at, 2, 23)) < 0 || literal(at, ':') != 0 ||
+	    (m = digits(at, 2, 59)) < 0)
+		return -1;
+	*offset_us = (sign == '-' ? -1 : 1) * (h * INT64_C(60) + m) * 60 * CLOCK_SECOND;
+	return 0;
 }
 
 /* Microseconds of ${tm}; -1 for a day that its month does not have. */
@@ -244,16 +264,36 @@ clock_http_date(int64_t us, char out[CLOCK_HTTP_DATE_MAX])
 		out[0] = '\0';
 }
 
+/* Is this where a month begins, in UTC?  Leap seconds are the last ones of a month (5.7). */
+static int
+month_begins(int64_t us)
+{
+	time_t t = (time_t)(us / CLOCK_SECOND);
+	struct tm tm;
+
+	return gmtime_r(&t, &tm) != NULL && tm.tm_mday == 1 && tm.tm_hour == 0 && tm.tm_min == 0 &&
+	       tm.tm_sec == 0;
+}
+
 int
 clock_rfc3339_parse(const char *text, int64_t *out)
 {
 	const char *at = text;
-	int64_t fraction_us = 0, us;
+	int64_t fraction_us = 0, offset_us, us;
 	struct tm tm = {0};
+	int leap;
 
 	*out = 0;
 	if (text == NULL || parse_date(&at, &tm) != 0 || parse_time(&at, &tm, &fraction_us) != 0 ||
-	    *at != '\0' || to_us(&tm, &us) != 0)
+	    parse_offset(&at, &offset_us) != 0 || *at != '\0')
+		return -1;
+	leap = tm.tm_sec == 60;
+	tm.tm_sec -= leap;
+	if (to_us(&tm, &us) != 0)
+		return -1;
+	/* A clock like ours has no leap second; it is the one after it. */
+	us += leap * CLOCK_SECOND - offset_us;
+	if (us < 0 || us > YEAR_9999_END_US || (leap && !month_begins(us)))
 		return -1;
 	*out = us + fraction_us;
 	return 0;

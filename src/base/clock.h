@@ -37,7 +37,11 @@ void clock_rfc3339(int64_t, char[21]);
 /* HTTP-date (RFC 9110 5.6.7, IMF-fixdate): "Sun, 22 Nov 2026 06:10:00 GMT". */
 #define CLOCK_HTTP_DATE_MAX 32
 void clock_http_date(int64_t, char[CLOCK_HTTP_DATE_MAX]);
-/* RFC 3339 back to microseconds ("Z" only; fractions allowed).  0 or -1. */
+/*
+ * RFC 3339 back to microseconds, in all of its ways (5.6): with an offset, fractions, 't', 'z', a
+ * space for the 'T'.  A leap second is the second after it.  0; -1 also outside of 1970 to 9999, in
+ * UTC.
+ */
 int clock_rfc3339_parse(const char *, int64_t *) __attribute__((warn_unused_result));
 
 /* For people: "3 days ago", "in 2 hours", "just now". */

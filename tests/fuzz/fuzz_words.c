@@ -29,6 +29,7 @@ times(const char *s)
 	if (clock_rfc3339_parse(s, &us) == 0) {
 		clock_rfc3339(us, text);
 		must(clock_rfc3339_parse(text, &back) == 0);
+		must(back <= us && us - back < CLOCK_SECOND);
 	}
 	(void)!clock_when_parse(s, 0, &us);
 }

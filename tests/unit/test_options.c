@@ -188,6 +188,7 @@ test_times(void **state)
 	expect("--expires 1d", "{\"expires\":\"2026-11-22T12:00:00Z\"}");
 	expect("--expires 2027-01-31", "{\"expires\":\"2027-01-31T23:59:59Z\"}");
 	expect("--expires 2027-01-31T08:00:00Z", "{\"expires\":\"2027-01-31T08:00:00Z\"}");
+	expect("--expires 2027-01-31T08:00:00+02:00", "{\"expires\":\"2027-01-31T06:00:00Z\"}");
 	expect("--expires never", "{\"expires\":null}");
 	expect_refused("--expires soon", "--expires soon");
 	expect_refused("--expires 2027-02-30", "--expires");
