@@ -122,7 +122,7 @@ def denials(shared, one):
     switched = {state: shared.create("secretowner", plan="secretplan", meta="team=secretmeta") for state in ("disabled", "revoked")}
     shared.tool("disable", switched["disabled"][0], check=0)
     shared.tool("revoke", switched["revoked"][0], "--reason", "secretreason", check=0)
-    expired = shared.create("secretowner", plan="secretplan", expires="2020-01-01")[1]
+    expired = shared.expired("secretowner", plan="secretplan")[1]
     auth = {"HTTP_AUTHORIZATION": f"Bearer {key}", **good}
     return {
         "key_missing": {}, "key_invalid": {"HTTP_X_API_KEY": misspelled(key)}, "request_invalid": {**auth, "HTTP_X_API_KEY": "z"},
@@ -432,6 +432,9 @@ def test_durations_have_five_units(shared):
         assert abs(read(made["expires"]) - read(made["created"]) - seconds) <= 1
     for text in ("90", "5y", "5D", "d", "-1d", "1.5h", "1h30m", ""):
         shared.tool("create", "--owner", "acme", "--expires", text, check=2)
+    # A key that has expired before it is made is a mistake in a date, and told as one.
+    for text in ("0", "2020-01-01", "2020-01-01T12:00:00+02:00"):
+        assert f"--expires {text}: is over already" in shared.tool("create", "--owner", "acme", "--expires", text, check=2).stderr
 
 
 # ---- behind nginx ----

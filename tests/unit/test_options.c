@@ -190,6 +190,11 @@ test_times(void **state)
 	expect("--expires 2027-01-31T08:00:00Z", "{\"expires\":\"2027-01-31T08:00:00Z\"}");
 	expect("--expires 2027-01-31T08:00:00+02:00", "{\"expires\":\"2027-01-31T06:00:00Z\"}");
 	expect("--expires never", "{\"expires\":null}");
+	expect("--expires 2026-11-21", "{\"expires\":\"2026-11-21T23:59:59Z\"}");
+	expect("--expires 1s", "{\"expires\":\"2026-11-21T12:00:01Z\"}");
+	expect_refused("--expires 2026-11-20", "--expires 2026-11-20: is over");
+	expect_refused("--expires 2026-11-21T12:00:00Z", "is over");
+	expect_refused("--expires 0", "is over");
 	expect_refused("--expires soon", "--expires soon");
 	expect_refused("--expires 2027-02-30", "--expires");
 	expect("--not-before 1d", "{\"not_before\":\"2026-11-22T12:00:00Z\"}");
