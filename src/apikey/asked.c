@@ -137,14 +137,16 @@ on_step(void *cookie, const char *step, int passed, const char *detail)
 	asked_step(w->steps, step, passed, detail);
 }
 
-/* What on_exposure does to a key that came so. */
+/* What on_exposure does to a key that came so.  Which secret it is only the keeper knows. */
 static void
 tell_exposure(const struct config *c, enum verdict verdict, cJSON *steps)
 {
 	static const char *const details[] = {
 	    [EXPOSURE_FLAG] = "the key is marked as exposed",
-	    [EXPOSURE_DISABLE] = "the key is marked as exposed, and disabled",
-	    [EXPOSURE_REVOKE] = "the key is marked as exposed, and revoked",
+	    [EXPOSURE_DISABLE] =
+		"the key is marked as exposed, and disabled (of an old secret, its grace ends)",
+	    [EXPOSURE_REVOKE] =
+		"the key is marked as exposed, and revoked (of an old secret, its grace ends)",
 	};
 
 	if (verdict == VERDICT_HTTPS_REQUIRED || verdict == VERDICT_KEY_IN_URL)

@@ -211,5 +211,7 @@ cmd_key_enable(struct tool *t, struct options *o, struct err *e)
 int
 cmd_key_revoke(struct tool *t, struct options *o, struct err *e)
 {
+	if (options_local(o, "old-secret"))
+		return cmd_key_change(t, "key.end_old_secret", "without its old secret", o, e);
 	return cmd_key_change(t, "key.revoke", "revoked", o, e);
 }

@@ -251,6 +251,9 @@ static const struct option_def revoke_options[] = {
 	.member = "reason",
 	.arg = "TEXT",
 	.help = "kept with the key and in the audit trail"},
+    {.name = "old-secret",
+	.kind = OPTION_FLAG,
+	.help = "end the grace of the secret that rotate has replaced; the key stays"},
     {.name = NULL}};
 
 static const struct option_def check_options[] = {
@@ -509,7 +512,8 @@ static const struct command commands[] = {
 	"removed.\n"},
     {"enable", NULL, cmd_key_enable, NULL, id_operand, 0, "admit a disabled key again", NULL},
     {"revoke", NULL, cmd_key_revoke, revoke_options, id_operand, 0, "refuse a key for good",
-	"When the command ends, no request that starts later is admitted with the key.\n"},
+	"When the command ends, no request that starts later is admitted with the key.\n"
+	"With --old-secret that goes for the secret that was replaced alone.\n"},
     {"check", NULL, cmd_check, check_options, NULL, 0, "explain what would be decided of a request",
 	"The key is read from standard input, one line, or named with --id. Each step of the\n"
 	"decision is told with what it was given and what it was held against, up to the one that\n"

@@ -9,8 +9,9 @@
  * when it is full it begins anew: what is asked or revoked twice is the same twice.
  *
  * Invariants: keys that wait are wiped once they were asked about; a key's id is revoked only if
- * the very secret that was found is the present one; without --yes nothing is revoked on a terminal
- * before somebody has said yes, and never after a signal.
+ * the very secret that was found is the present one, and of an old one that still works its grace
+ * is ended; without --yes nothing is revoked on a terminal before somebody has said yes, and never
+ * after a signal.
  */
 
 #include <stdio.h>
@@ -47,6 +48,7 @@ struct waiting {
 };
 
 struct due {
+	int old; /* the old secret of the key alone */
 	char id[TOKEN_ID_LEN + 1];
 	char reason[KEYREC_REASON_MAX + 1];
 };
@@ -147,12 +149,21 @@ remember(struct scan_known *k, const uint8_t digest[DIGEST_LEN], const struct sc
 
 /* ---- revoking ---- */
 
+static int
+is_old(const struct scan_answer *a)
+{
+	return strcmp(a->state, "replaced") == 0;
+}
+
 /* May it be used, or made usable by a word? */
 static int
 can_be_revoked(const struct scan_answer *a)
 {
-	return a->asked == SCAN_KNOWN && strcmp(a->state, "revoked") != 0 &&
-	       strcmp(a->state, "expired") != 0 && strcmp(a->state, "replaced") != 0;
+	if (a->asked != SCAN_KNOWN)
+		return 0;
+	if (is_old(a))
+		return a->until[0] != '\0';
+	return strcmp(a->state, "revoked") != 0 && strcmp(a->state, "expired") != 0;
 }
 
 static void
@@ -163,12 +174,13 @@ print_revoked(struct scan_known *k, const struct due *d)
 
 	scan_clear(k->scan);
 	if (!k->scan->tool->json) {
-		printf("%s is now revoked (%s)\n", d->id, d->reason);
+		printf("%s is now %s (%s)\n", d->id, d->old ? "without its old secret" : "revoked",
+		    d->reason);
 		return;
 	}
 	o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "id", d->id);
-	cJSON_AddStringToObject(o, "state", "revoked");
+	cJSON_AddStringToObject(o, "state", d->old ? "replaced" : "revoked");
 	cJSON_AddBoolToObject(o, "revoked_now", 1);
 	cJSON_AddStringToObject(o, "reason", d->reason);
 	if (output_json_stream(stdout, o, &e) == -1)
@@ -184,7 +196,8 @@ revoke_one(struct scan_known *k, const struct due *d)
 
 	cJSON_AddStringToObject(request, "id", d->id);
 	cJSON_AddStringToObject(request, "reason", d->reason);
-	record = tool_change(k->scan->tool, "key.revoke", request, &e);
+	record =
+	    tool_change(k->scan->tool, d->old ? "key.end_old_secret" : "key.revoke", request, &e);
 	cJSON_Delete(request);
 	if (record != NULL) {
 		k->scan->counts.revoked++;
@@ -277,6 +290,7 @@ make_due(struct scan_known *k, const struct scan_finding *f, const struct scan_a
 	if (k->ndue == DUE_MAX)
 		revoke_due(k);
 	d = &k->due[k->ndue++];
+	d->old = is_old(a);
 	memcpy(d->id, a->id, sizeof(d->id));
 	write_reason(f, d->reason);
 }

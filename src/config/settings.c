@@ -369,7 +369,9 @@ static const struct setting table[] = {
 	       "`reject_browsers`) in a "
 	       "browser, beyond the mark that it gets: `flag` nothing, `disable` it is disabled, "
 	       "`revoke` it is "
-	       "revoked for good. The key's reason and the audit trail say why. Anybody who has "
+	       "revoked for good. The key's reason and the audit trail say why. Of a secret that "
+	       "`apikey rotate` has replaced the grace ends instead, and the key stays. Anybody "
+	       "who has "
 	       "the key can bring that about, but who has it can do more."},
     {.name = "default_plan",
 	.kind = SETTING_STRING,

@@ -75,3 +75,15 @@ rotation_judge(const struct keyrec *k, const struct plan *plan, enum rotation_se
 	*by_us = k->previous_until_us;
 	return now_us < k->previous_until_us ? ROTATION_GOOD : ROTATION_REPLACED;
 }
+
+int
+rotation_end_grace(struct keyrec *k, int64_t now_us)
+{
+	int64_t by_us;
+
+	if (k->previous == NULL ||
+	    rotation_judge(k, NULL, ROTATION_PREVIOUS, now_us, &by_us) != ROTATION_GOOD)
+		return 0;
+	k->previous_until_us = now_us;
+	return 1;
+}

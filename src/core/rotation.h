@@ -41,6 +41,9 @@ int rotation_is_due(const struct keyrec *, const struct plan *, int64_t now_us);
 int64_t rotation_grace_until_us(
     const struct keyrec *, const struct plan *, int64_t now_us, int64_t grace_us);
 
+/* End the grace of the record's previous secret now: 1, or 0 when it has none that runs. */
+int rotation_end_grace(struct keyrec *, int64_t now_us);
+
 /*
  * *by_us: what the holder is to be told as the time by which to use another secret; 0 when there is
  * nothing to be told, and never 0 for one that is refused.

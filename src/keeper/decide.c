@@ -409,7 +409,8 @@ note_use(struct decide *d, const struct wire_check *c, const struct decide_times
 /*
  * The key that was found was seen where it must not be: mark it, and do what on_exposure says.  On
  * a full disk the mark waits, but what takes rights away is done, as for an admin.  A secret that
- * has ended tells nothing of the key: whoever has it must not be able to have the key revoked.
+ * has ended tells nothing of the key: whoever has it must not be able to have the key revoked.  One
+ * that is in its grace has it ended.
  */
 static int
 mark_exposed(struct decide *d, uint8_t ways, const struct wire_check *c,
@@ -423,9 +424,11 @@ mark_exposed(struct decide *d, uint8_t ways, const struct wire_check *c,
 	    .has_addr = c->has_addr,
 	    .addr = c->addr,
 	    .wall_us = t->wall_us,
+	    .old_secret = d->key.match.which != ROTATION_PRESENT,
 	    .policy = d->on_exposure};
 	if (!exposure_mark(&d->exposure, rec))
 		return 0;
+	found_judge(&d->key, d->plan, t->wall_us);
 	if (x != NULL) {
 		tell(x, "exposure", !d->exposure.acted, exposure_reason(&d->exposure));
 		return 0;
@@ -438,9 +441,9 @@ mark_exposed(struct decide *d, uint8_t ways, const struct wire_check *c,
 	return 0;
 }
 
-/* A browser with the key, where that matters. */
+/* A browser with the key, where that matters; also to what the rules are told of its secret. */
 static int
-note_browser(struct decide *d, const struct wire_check *c, const struct rules_request *q,
+note_browser(struct decide *d, const struct wire_check *c, struct rules_request *q,
     const struct decide_times *t, int *wrote, struct decide_watch *x, struct err *e)
 {
 	enum keyrec_browsers policy;
@@ -450,7 +453,11 @@ note_browser(struct decide *d, const struct wire_check *c, const struct rules_re
 	policy = rules_browsers(&d->key.rec, q);
 	if (policy != KEYREC_BROWSERS_FLAG && policy != KEYREC_BROWSERS_DENY)
 		return 0;
-	return mark_exposed(d, KEYREC_EXPOSED_BROWSER, c, t, wrote, x, e);
+	if (mark_exposed(d, KEYREC_EXPOSED_BROWSER, c, t, wrote, x, e) != 0)
+		return -1;
+	q->secret = d->key.secret;
+	q->rotate_by_us = d->key.rotate_by_us;
+	return 0;
 }
 
 /* ---- the steps ---- */

@@ -3,7 +3,8 @@
 /*
  * Exposed keys: seen in a URL, over plain HTTP, or in a browser.  The record is marked once for
  * each way, with the first time and address; what `on_exposure` says beyond that is done whenever
- * the key is seen so and still works, also when it was marked before.
+ * the key is seen so and still works, also when it was marked before.  An old secret in its grace
+ * takes itself along and not the key: the new one was nowhere to be seen.
  *
  * Called by the decision in its batch, so that a key which is disabled here answers as disabled in
  * that very check; and without a store by the explanation of one.  Nothing here decides a request.
@@ -16,8 +17,8 @@
 
 #include "keeper/exposure.h"
 
-#include "base/json.h"
 #include "base/log.h"
+#include "core/rotation.h"
 #include "keeper/trail.h"
 
 /* "url and http" of the ways, as far as ${cap} goes. */
@@ -57,6 +58,17 @@ act(struct exposure *x, struct keyrec *rec)
 		rec->revoked_us = x->wall_us;
 }
 
+/* The old secret ends, and nothing else. */
+static void
+end_old_secret(struct exposure *x, struct keyrec *rec)
+{
+	x->until_before_us = rec->previous_until_us;
+	if (x->policy == EXPOSURE_FLAG || !rotation_end_grace(rec, x->wall_us))
+		return;
+	x->acted = 1;
+	rec->changed_us = x->wall_us;
+}
+
 int
 exposure_mark(struct exposure *x, struct keyrec *rec)
 {
@@ -76,7 +88,10 @@ exposure_mark(struct exposure *x, struct keyrec *rec)
 		rec->exposed_us = x->wall_us;
 		rec->exposed_addr = span_of(x->from);
 	}
-	act(x, rec);
+	if (x->old_secret)
+		end_old_secret(x, rec);
+	else
+		act(x, rec);
 	return x->new_ways != 0 || x->acted;
 }
 
@@ -103,8 +118,9 @@ static int
 audit_mark(const struct exposure *x, struct store *store, const struct keyrec *rec, struct err *e)
 {
 	char detail[160], ways[64];
-	int n = snprintf(detail, sizeof(detail), "{\"way\":\"%s\",\"from\":\"%s\"}",
-	    ways_text(x->new_ways, ways, sizeof(ways)), x->from);
+	int n = snprintf(detail, sizeof(detail), "{\"way\":\"%s\",\"from\":\"%s\"%s}",
+	    ways_text(x->new_ways, ways, sizeof(ways)), x->from,
+	    x->old_secret ? ",\"secret\":\"old\"" : "");
 
 	if (n < 0 || (size_t)n >= sizeof(detail))
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
@@ -124,25 +140,51 @@ add_change(cJSON *detail, const char *name, struct span from, struct span to)
 	json_add_span(change, "to", to);
 }
 
-static int
-audit_act(const struct exposure *x, struct store *store, const struct keyrec *rec, struct err *e)
+cJSON *
+exposure_end_json(int64_t from_us, int64_t to_us, struct span reason)
 {
-	char text[2 * KEYREC_REASON_MAX + 256];
-	unsigned lost = json_lost();
-	cJSON *detail = cJSON_CreateObject();
-	size_t len;
+	cJSON *o = cJSON_CreateObject(), *change = cJSON_AddObjectToObject(o, "previous_until");
 
+	json_add_time(change, "from", from_us);
+	json_add_time(change, "to", to_us);
+	if (reason.len > 0)
+		json_add_span(o, "reason", reason);
+	return o;
+}
+
+static cJSON *
+act_json(const struct exposure *x, const struct keyrec *rec)
+{
+	cJSON *detail;
+
+	if (x->old_secret)
+		return exposure_end_json(
+		    x->until_before_us, rec->previous_until_us, span_of(x->reason));
+	detail = cJSON_CreateObject();
 	add_change(detail, "state", span_of(keyrec_state_name(x->before)),
 	    span_of(keyrec_state_name(rec->state)));
 	add_change(detail, "reason", x->reason_before, span_of(x->reason));
+	return detail;
+}
+
+static int
+audit_act(const struct exposure *x, struct store *store, const struct keyrec *rec, struct err *e)
+{
+	const char *op = x->old_secret			? "key.end_old_secret"
+			 : rec->state == KEYREC_REVOKED ? "key.revoke"
+							: "key.disable";
+	char text[2 * KEYREC_REASON_MAX + 256];
+	unsigned lost = json_lost();
+	cJSON *detail = act_json(x, rec);
+	size_t len;
+
 	len = json_print(detail, text, sizeof(text));
 	cJSON_Delete(detail);
 	if (json_lost() != lost)
 		return err_set(e, ERR_SYSTEM, "out of memory");
 	if (len == 0)
 		return err_set(e, ERR_INTERNAL, "an audit detail does not fit");
-	return audit(
-	    x, store, rec, rec->state == KEYREC_REVOKED ? "key.revoke" : "key.disable", text, e);
+	return audit(x, store, rec, op, text, e);
 }
 
 int
@@ -156,7 +198,7 @@ exposure_store(const struct exposure *x, struct store *store,
 	    (x->acted && audit_act(x, store, rec, e) != 0))
 		return -1;
 	log_event(LOG_LVL_WARNING, "key_exposed", "id", rec->id, "way",
-	    ways_text(x->ways, ways, sizeof(ways)), "from", x->from, "state",
-	    keyrec_state_name(rec->state), NULL);
+	    ways_text(x->ways, ways, sizeof(ways)), "from", x->from, "secret",
+	    x->old_secret ? "old" : "present", "state", keyrec_state_name(rec->state), NULL);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/netaddr.h"
 #include "config/config.h"
 #include "core/keyrec.h"
@@ -14,7 +15,8 @@
 
 struct exposure {
 	/* How, from where, when, and what is to be done. */
-	uint8_t ways; /* KEYREC_EXPOSED_*, at least one */
+	uint8_t ways;	/* KEYREC_EXPOSED_*, at least one */
+	int old_secret; /* it was the secret before the present one, in its grace */
 	int has_addr;
 	struct netaddr addr;
 	int64_t wall_us;
@@ -25,6 +27,7 @@ struct exposure {
 	uint8_t new_ways;
 	enum keyrec_state before;
 	struct span reason_before; /* in the stored record */
+	int64_t until_before_us;   /* of the old secret */
 	int acted;
 
 	/* The record borrows from here. */
@@ -34,9 +37,13 @@ struct exposure {
 
 /*
  * Into the record alone: the way is marked, with the first time and address, and a key that the
- * policy takes is disabled or revoked.  1 when that changed it, 0 when all of it stood there.
+ * policy takes is disabled or revoked; of an old secret, its grace ends instead.  1 when that
+ * changed it, 0 when all of it stood there.
  */
 int exposure_mark(struct exposure *, struct keyrec *);
+
+/* What the trail tells of an old secret that was ended; the caller's, or NULL. */
+cJSON *exposure_end_json(int64_t from_us, int64_t to_us, struct span reason);
 
 /* "exposed: url from 192.0.2.1" */
 const char *exposure_reason(const struct exposure *);

@@ -36,6 +36,8 @@ static const struct ops_op table[] = {
     {"key.disable", OPS_WRITES | OPS_URGENT, ops_key_disable, MEMBERS("id", )},
     {"key.enable", OPS_WRITES, ops_key_enable, MEMBERS("id", )},
     {"key.rotate", OPS_WRITES, ops_life_rotate, MEMBERS("id", "grace", )},
+    {"key.end_old_secret", OPS_WRITES | OPS_URGENT, ops_life_end_old_secret,
+	MEMBERS("id", "reason", )},
     {"key.disable_unused", OPS_WRITES, ops_sweep_disable, MEMBERS(OPS_FILTER "dry_run", )},
     {"key.purge", OPS_WRITES, ops_sweep_purge, MEMBERS("older_than", "dry_run", "after", )},
     {"key.revoke", OPS_WRITES | OPS_URGENT, ops_key_revoke, MEMBERS("id", "reason", )},

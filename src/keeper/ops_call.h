@@ -127,6 +127,7 @@ int ops_life_json(struct ops_call *, const struct keyrec *, cJSON *o, struct err
 int ops_life_used(struct ops_call *, const struct keyrec *, struct store_use *, struct err *)
     __attribute__((warn_unused_result));
 int ops_life_rotate(struct ops_call *, struct err *);
+int ops_life_end_old_secret(struct ops_call *, struct err *);
 
 /* ops_sweep.c: operations on many keys, a page at a time */
 int ops_sweep_disable(struct ops_call *, struct err *);

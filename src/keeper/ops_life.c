@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The life of a key: how it is used, how old its secret is, and a new secret for it (rotate).
+ * The life of a key: how it is used, how old its secret is, a new secret for it (rotate), and the
+ * end of the old one before its time.
  *
  * Run by ops.c; rotate inside a batch.
  *
@@ -18,7 +19,9 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "base/text.h"
 #include "core/rotation.h"
+#include "keeper/exposure.h"
 #include "keeper/uses.h"
 
 int
@@ -134,6 +137,53 @@ ops_life_rotate(struct ops_call *c, struct err *e)
 out:
 	secret_wipe(key, sizeof(key));
 	secret_wipe(from, sizeof(from));
+	ops_draft_free(d);
+	return rc;
+}
+
+/* ---- the end of an old secret ---- */
+
+static int
+store_end(struct ops_call *c, struct ops_draft *d, int64_t from_us, struct err *e)
+{
+	struct span reason = span_of(json_str(c->request, "reason", e));
+	cJSON *detail;
+	int rc;
+
+	if (e->code != ERR_NONE)
+		return -1;
+	if (reason.len > KEYREC_REASON_MAX || (reason.len > 0 && !text_printable(reason)))
+		return err_set(e, ERR_INPUT, "\"reason\": printable text of at most %d bytes",
+		    KEYREC_REASON_MAX);
+	d->rec.changed_us = c->now.wall_us;
+	detail = exposure_end_json(from_us, d->rec.previous_until_us, reason);
+	rc = store_key_update(c->ops->store, d->digest, &d->rec, e);
+	if (rc == 0)
+		rc = ops_audit(c, d->rec.id, detail, e);
+	cJSON_Delete(detail);
+	return rc;
+}
+
+/* It is refused from now on; the key and its present secret stay.  One that has ended has ended. */
+int
+ops_life_end_old_secret(struct ops_call *c, struct err *e)
+{
+	struct ops_draft *d = ops_draft_new(e);
+	int64_t from_us;
+	int rc = -1;
+
+	if (d == NULL || ops_look_up(c, d, e) != 0)
+		goto out;
+	if (d->rec.previous == NULL) {
+		err_set(e, ERR_CONFLICT, "key %s has no old secret", d->rec.id);
+		goto out;
+	}
+	from_us = d->rec.previous_until_us;
+	if (rotation_end_grace(&d->rec, c->now.wall_us) && store_end(c, d, from_us, e) != 0)
+		goto out;
+	ops_record_json(&d->rec, c->now.wall_us, c->result);
+	rc = ops_life_json(c, &d->rec, c->result, e);
+out:
 	ops_draft_free(d);
 	return rc;
 }

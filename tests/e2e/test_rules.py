@@ -264,6 +264,44 @@ def test_what_exposure_does(daemon, policy):
     assert "key_exposed" in daemon.log()
 
 
+@pytest.mark.parametrize("policy", ["flag", "disable", "revoke"])
+def test_an_exposed_old_secret_takes_itself_along(daemon, policy):
+    """A secret in its grace that is seen where it must not be ends; the key and its new secret, which nobody has seen, stay."""
+    daemon.write_conf(on_exposure=policy, reject_browsers="flag")
+    daemon.start()
+    for way, (params, want) in EXPOSED.items():
+        kid, old = daemon.create("acme")
+        new = daemon.json("rotate", kid, "--grace", "30d")["key"]
+        assert code(daemon.ask(old)) == "ok" == code(daemon.ask(new))
+        until = daemon.json("show", kid)["previous_until"]
+        told = json.loads(daemon.tool("--json", "check", *(["--browser"] if want is None else []), input=old).stdout)["code"]
+        first = code(daemon.ask(REMOTE_ADDR="2001:db8::7", **params(old)))
+        assert first == (want or ("ok" if policy == "flag" else "key_expired")) and told == ("ok" if want else first)
+        shown = wait_until(lambda: (lambda s: s if s["exposed"] else None)(daemon.json("show", kid)), "the exposure is marked")
+        assert (shown["state"], shown["reason"], shown["exposed_ways"], shown["exposed_from"]) == ("active", None, [way], "2001:db8::7")
+        assert code(daemon.ask(old)) == ("ok" if policy == "flag" else "key_expired") and code(daemon.ask(new)) == "ok"
+        entries = [(e["op"], e["actor"], e["detail"]) for e in daemon.json_lines("audit", "--key", kid) if e["op"] in ("key.exposed", "key.end_old_secret")]
+        ended = [("key.end_old_secret", "gate", {"previous_until": {"from": until, "to": shown["previous_until"]}, "reason": f"exposed: {way} from 2001:db8::7"})]
+        assert entries == [("key.exposed", "gate", {"way": way, "from": "2001:db8::7", "secret": "old"})] + (ended if policy != "flag" else [])
+        assert (shown["previous_until"] == until) == (policy == "flag") and shown["previous_until"][:10] in daemon.tool("show", kid, check=0).stdout
+        # It is over: seen again it does nothing. The new one does what the policy says.
+        daemon.ask(**params(old))
+        assert code(daemon.ask(new)) == "ok"
+        daemon.ask(**params(new))
+        wait_until(lambda: daemon.json("show", kid)["state"] == {"flag": "active", "disable": "disabled", "revoke": "revoked"}[policy], "the policy is applied")
+
+
+def test_an_old_secret_is_ended_by_hand(shared):
+    kid, old = shared.create("acme")
+    assert "no old secret" in shared.tool("revoke", kid, "--old-secret", check=1).stderr
+    new = shared.json("rotate", kid, "--grace", "30d")["key"]
+    assert code(shared.ask(old)) == "ok"
+    assert shared.tool("revoke", kid, "--old-secret", "--reason", "on a slide", check=0).stdout == f"{kid} is now without its old secret\n"
+    assert (code(shared.ask(old)), code(shared.ask(new)), shared.json("show", kid)["state"]) == ("key_expired", "ok", "active")
+    assert shared.json("revoke", kid, "--old-secret")["id"] == kid
+    assert [e["detail"]["reason"] for e in shared.json_lines("audit", "--key", kid) if e["op"] == "key.end_old_secret" and not e["error"]] == ["on a slide"]
+
+
 def test_policies_can_change_while_it_runs(daemon):
     daemon.start()
     kid, key = daemon.create("acme")
@@ -336,7 +374,7 @@ def test_explaining_counts_and_marks_nothing(daemon):
         decision, told = steps(daemon, *which, "--ip", "192.0.2.7", "--browser", key=key, check=1)
         assert decision["code"] == "key_revoked" and told["exposure"]["detail"] == "exposed: browser from 192.0.2.7" and not told["exposure"]["passed"]
         decision, told = steps(daemon, *which, "--http", key=key, check=1)
-        assert decision["code"] == "https_required" and told["exposure"]["detail"] == "the key is marked as exposed, and revoked"
+        assert decision["code"] == "https_required" and told["exposure"]["detail"].startswith("the key is marked as exposed, and revoked")
         decision, told = steps(daemon, *which, "--uri", "/x?key={key}", key=key, check=1)
         assert decision["code"] == "key_in_url" and key not in json.dumps(decision)
     assert (daemon.tool("--json", "show", kid, check=0).stdout, len(daemon.json_lines("audit"))) == before

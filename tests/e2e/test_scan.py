@@ -392,13 +392,22 @@ def test_revoke_acts_once_on_what_is_live(box, directory):
 
 
 def test_a_replaced_secret_takes_nothing_along(box, directory):
-    """What was rotated because it leaked is found for ever: the key that came after it stays."""
+    """What was rotated because it leaked is found for ever: the key that came after it stays. While its grace lasts that is what is ended."""
     kid, old = box.create("rotated")
     fresh = box.json("rotate", kid, "--grace", "1h")["key"]
-    code, found = lookup(box, "--revoke", "-", input=old)
-    assert code == 1 and [(f["id"], f["state"]) for f in found] == [(kid, "replaced")] and found[0]["until"] > found[0]["until"][:4]
-    assert box.json("show", kid)["state"] == "active"
     assert "replaced, works until 20" in box.tool("scan", "--lookup", "-", input=old, check=1).stdout
+    code, found = lookup(box, "--revoke", "-", input=f"{old} {old}")
+    assert code == 1 and [(f["id"], f["state"]) for f in found] == [(kid, "replaced")] * 3 and found[0]["until"] == found[1]["until"] > found[0]["until"][:4]
+    assert found[2]["revoked_now"] and found[2]["reason"] == "found by apikey scan in standard input:1"
+    shown = box.json("show", kid)
+    assert shown["state"] == "active" and shown["reason"] is None and shown["previous_until"] <= shown["changed"]
+    assert box.json("check", input=fresh)["code"] == "ok"
+    assert json.loads(box.tool("--json", "check", input=old, check=1).stdout)["code"] == "key_expired"
+    [ended] = [e["detail"] for e in box.json_lines("audit", "--key", kid) if e["op"] == "key.end_old_secret"]
+    assert ended == {"previous_until": {"from": found[0]["until"], "to": shown["previous_until"]}, "reason": found[2]["reason"]}
+    # What is over stays over, and says nothing of the key.
+    code, found = lookup(box, "--revoke", "-", input=old)
+    assert code == 1 and [(f["id"], f["state"], f["until"]) for f in found] == [(kid, "replaced", None)]
     code, found = lookup(box, "--revoke", "-", input=f"{old} {fresh}")
     assert [f["state"] for f in found] == ["replaced", "active", "revoked"] and box.json("show", kid)["state"] == "revoked"
 

@@ -262,10 +262,135 @@ an_ended_secret_exposes_nothing(void **state)
 	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_KEY_INVALID);
 	answers(f, k.key, VERDICT_OK, 0);
 	assert_int_equal(shown(f, k.id, "exposed"), 0);
-	/* In its grace it does: it still opens the door. */
-	f->now.wall_us -= HOUR;
-	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_KEY_INVALID);
-	answers(f, k.key, VERDICT_KEY_REVOKED, 0);
+}
+
+/* The detail of the key's newest entry of an operation, as text. */
+static void
+detail_of(struct kf *f, const char *op, char *out, size_t cap)
+{
+	cJSON *r = kf_trail(f), *entry;
+
+	out[0] = '\0';
+	cJSON_ArrayForEach(entry, cJSON_GetObjectItem(r, "entries"))
+	{
+		if (strcmp(json_str(entry, "op", NULL), op) == 0)
+			assert_true(json_print(cJSON_GetObjectItem(entry, "detail"), out, cap) > 0);
+	}
+	cJSON_Delete(r);
+}
+
+/*
+ * An old secret that is seen in its grace takes itself along and nothing else.  (It had the key
+ * disabled or revoked, although the new secret was nowhere to be seen.)
+ */
+static void
+an_exposed_old_secret_ends_alone(void **state)
+{
+	static const uint8_t ways[] = {
+	    KEYREC_EXPOSED_URL, KEYREC_EXPOSED_HTTP, KEYREC_EXPOSED_BROWSER};
+	static const enum config_exposure policies[] = {
+	    EXPOSURE_FLAG, EXPOSURE_DISABLE, EXPOSURE_REVOKE};
+	struct kf *f = *state;
+	char detail[400];
+
+	for (size_t i = 0; i < sizeof(ways) * 3; i++) {
+		enum config_exposure policy = policies[i / 3];
+		struct kf_key k, old;
+		struct wire_check c;
+		struct wire_answer a;
+		int64_t until_us;
+		unsigned ended;
+
+		f->now.wall_us = T0;
+		f->config.on_exposure = policy;
+		kf_done(f, "{\"op\":\"ping\"}");
+		old = k = kf_key(f, ",\"browsers\":\"flag\"");
+		rotate(f, &k, ",\"grace\":864000");
+		until_us = T0 + 10 * DAY;
+		f->now.wall_us += HOUR;
+		answers(f, old.key, VERDICT_OK, until_us);
+		c = kf_check(&old);
+		c.browser = ways[i % 3] == KEYREC_EXPOSED_BROWSER;
+		c.exposed = c.browser ? 0 : ways[i % 3];
+		ended = audited(f, "key.end_old_secret");
+		if (policy != EXPOSURE_FLAG)
+			until_us = T0 + HOUR;
+		/* In a browser the very request that shows it is refused. */
+		assert_int_equal(kf_decide(f, &c, &a, NULL), !c.browser ? VERDICT_KEY_INVALID
+							     : policy == EXPOSURE_FLAG
+								 ? VERDICT_OK
+								 : VERDICT_KEY_EXPIRED);
+		answers(f, old.key, policy == EXPOSURE_FLAG ? VERDICT_OK : VERDICT_KEY_EXPIRED,
+		    until_us);
+		answers(f, k.key, VERDICT_OK, 0);
+		assert_int_equal(shown(f, k.id, "exposed"), T0 + HOUR);
+		assert_int_equal(shown(f, k.id, "previous_until"), until_us);
+		detail_of(f, "key.exposed", detail, sizeof(detail));
+		assert_non_null(strstr(detail, "\"secret\":\"old\""));
+		assert_int_equal(audited(f, "key.end_old_secret") - ended, policy != EXPOSURE_FLAG);
+		detail_of(f, "key.end_old_secret", detail, sizeof(detail));
+		if (policy != EXPOSURE_FLAG)
+			assert_string_equal(detail,
+			    c.browser
+				? "{\"previous_until\":{\"from\":\"2027-01-25T08:00:00Z\",\"to\":"
+				  "\"2027-01-15T09:00:00Z\"},\"reason\":\"exposed: browser\"}"
+			    : c.exposed == KEYREC_EXPOSED_URL
+				? "{\"previous_until\":{\"from\":\"2027-01-25T08:00:00Z\",\"to\":"
+				  "\"2027-01-15T09:00:00Z\"},\"reason\":\"exposed: url\"}"
+				: "{\"previous_until\":{\"from\":\"2027-01-25T08:00:00Z\",\"to\":"
+				  "\"2027-01-15T09:00:00Z\"},\"reason\":\"exposed: http\"}");
+		/* Again: there is nothing left to be done with it. */
+		(void)kf_decide(f, &c, &a, NULL);
+		assert_int_equal(audited(f, "key.end_old_secret") - ended, policy != EXPOSURE_FLAG);
+		answers(f, k.key, VERDICT_OK, 0);
+		/* The new one, seen the same way, is the key's own matter. */
+		c.credential = span_of(k.key);
+		(void)kf_decide(f, &c, &a, NULL);
+		answers(f, k.key,
+		    policy == EXPOSURE_FLAG	 ? VERDICT_OK
+		    : policy == EXPOSURE_DISABLE ? VERDICT_KEY_DISABLED
+						 : VERDICT_KEY_REVOKED,
+		    0);
+	}
+	f->config.on_exposure = EXPOSURE_FLAG;
+}
+
+/* By an admin's word, and once. */
+static void
+an_old_secret_is_ended(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key k = kf_key(f, ""), old = k;
+	char detail[400];
+
+	unsigned told;
+
+	kf_fails(f, kf_on("key.end_old_secret", k.id, ""), "conflict", "no old secret");
+	rotate(f, &k, ",\"grace\":864000");
+	kf_fails(
+	    f, kf_on("key.end_old_secret", k.id, ",\"reason\":\"\\u0007\""), "input", "reason");
+	answers(f, old.key, VERDICT_OK, T0 + 10 * DAY);
+	f->now.wall_us += HOUR;
+	kf_done(f, kf_on("key.end_old_secret", k.id, ",\"reason\":\"found in a book\""));
+	answers(f, old.key, VERDICT_KEY_EXPIRED, T0 + HOUR);
+	answers(f, k.key, VERDICT_OK, 0);
+	detail_of(f, "key.end_old_secret", detail, sizeof(detail));
+	assert_string_equal(detail, "{\"previous_until\":{\"from\":\"2027-01-25T08:00:00Z\",\"to\":"
+				    "\"2027-01-15T09:00:00Z\"},\"reason\":\"found in a book\"}");
+	f->now.wall_us += HOUR;
+	told = audited(f, "key.end_old_secret");
+	kf_done(f, kf_on("key.end_old_secret", k.id, ""));
+	assert_int_equal(audited(f, "key.end_old_secret"), told);
+	assert_int_equal(shown(f, k.id, "previous_until"), T0 + HOUR);
+	kf_fails(f, kf_on("key.end_old_secret", "key_0123456789abcdef", ""), "not_found", "key_");
+	/* One that has not been given a grace never works again, whatever the clock does. */
+	f->now.wall_us = T0 - DAY;
+	old = k;
+	rotate(f, &k, "");
+	kf_done(f, kf_on("key.end_old_secret", k.id, ""));
+	answers(f, old.key, VERDICT_KEY_EXPIRED, T0 - DAY);
+	f->now.wall_us -= DAY;
+	answers(f, old.key, VERDICT_KEY_EXPIRED, T0 - DAY);
 }
 
 static void
@@ -618,6 +743,8 @@ main(void)
 	    T(everything_else_is_kept),
 	    T(its_use_is_told_once_a_day),
 	    T(an_ended_secret_exposes_nothing),
+	    T(an_exposed_old_secret_ends_alone),
+	    T(an_old_secret_is_ended),
 	    T(secrets_follow_the_peppers),
 	    T(plans_want_young_secrets),
 	    T(a_grace_does_not_outlive_the_plan),
