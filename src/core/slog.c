@@ -465,7 +465,9 @@ append(struct slog *L, uint64_t max_units, uint64_t entry, struct reader *r, str
 void
 slog_copy(struct slog *to, const struct slog *from)
 {
-	memcpy(to, from, offsetof(struct slog, entries) + from->n * sizeof(from->entries[0]));
+	memcpy(to, from, offsetof(struct slog, ahead));
+	memcpy(to->ahead, from->ahead, from->ahead_n * sizeof(from->ahead[0]));
+	memcpy(to->entries, from->entries, from->n * sizeof(from->entries[0]));
 }
 
 void

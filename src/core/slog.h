@@ -93,12 +93,12 @@ struct slog {
 	int64_t window_us;		  /* W of the last take */
 	int64_t expired_us; /* the tail stands behind all entries of up to this time (since
 			       SLOG_EPOCH_US) */
+	size_t n;	    /* inline entries */
+	size_t stored_n;    /* how many of them, unchanged and in place, the stored record has */
+	int rewrite;	    /* the stored record must be replaced whole */
 	uint64_t ahead_no;  /* entry number of ahead[0] */
 	size_t ahead_n;	    /* sealed entries from the tail on, so that most checks read no block */
 	uint64_t ahead[SLOG_AHEAD];
-	size_t n;	 /* inline entries */
-	size_t stored_n; /* how many of them, unchanged and in place, the stored record has */
-	int rewrite;	 /* the stored record must be replaced whole */
 	uint64_t entries[SLOG_INLINE_MAX];
 };
 

@@ -12,6 +12,7 @@
  * those behind is in the order of their oldest take that the record lacks.
  */
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -20,19 +21,20 @@
 
 #define HEADS_MIN 512
 #define HEADS_MAX 65536
-#define MOVED_LATELY 16 /* batches */
-#define UNDO_KEPT 4096	/* from one batch to the next: 9 MB; a start may need eight times that */
+#define MOVED_LATELY 1024 /* batches */
+#define CACHE_LINE 64
+#define UNDO_KEPT 4096 /* from one batch to the next: 9 MB; a start may need eight times that */
 
-/* Links of a log in memory. */
+/* Links of a log in memory.  Before it: beside its name and totals, which a check needs as well. */
 struct slot {
-	struct store_head head; /* first: a head is its slot */
-	uint64_t touched_in;	/* the batch that has it among its undoes */
-	uint64_t added_in;	/* the batch that read it */
-	uint64_t moved_in;     /* the batch that put it to the front of those used; they decrease */
 	LIST_ENTRY(slot) same; /* of the same hash, or free */
+	uint64_t touched_in;   /* the batch that has it among its undoes */
+	uint64_t added_in;     /* the batch that read it */
+	uint64_t moved_in;     /* the batch that put it to the front of those used; they decrease */
 	TAILQ_ENTRY(slot) used;
 	TAILQ_ENTRY(slot) behind;
-};
+	struct store_head head;
+} __attribute__((aligned(CACHE_LINE)));
 
 /* A head as the batch found it; or one that the batch itself had read. */
 struct undo {
@@ -77,7 +79,7 @@ store_heads_new(uint64_t bytes)
 	h->cap = cap < HEADS_MIN ? HEADS_MIN : cap > HEADS_MAX ? HEADS_MAX : (size_t)cap;
 	for (h->mask = 1; h->mask < h->cap; h->mask *= 2)
 		;
-	h->slots = calloc(h->cap, sizeof(*h->slots));
+	h->slots = aligned_alloc(CACHE_LINE, h->cap * sizeof(*h->slots));
 	h->buckets = calloc(h->mask, sizeof(*h->buckets));
 	if (h->slots == NULL || h->buckets == NULL) {
 		store_heads_free(h);
@@ -136,7 +138,7 @@ head_name(const struct store_head *head)
 static struct slot *
 slot_of(const struct store_head *head)
 {
-	return (struct slot *)(uintptr_t)head;
+	return (struct slot *)((uintptr_t)head - offsetof(struct slot, head));
 }
 
 struct store_head *
