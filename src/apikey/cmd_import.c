@@ -31,8 +31,8 @@
 #define LINE_MAX_BYTES 100000 /* of JSON; so that a message to the keeper holds it */
 #define BUF_BYTES (LINE_MAX_BYTES + 2)
 #define BATCH_BYTES 100000
-#define BATCH_LINES 100
-#define BATCH_LINES_MAX 500
+#define BATCH_LINES 50
+#define BATCH_LINES_MAX 100
 
 /* What became of lines. */
 struct tally {

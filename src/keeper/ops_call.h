@@ -158,7 +158,7 @@ int ops_key_env(const struct ops_call *, struct keyrec *, struct err *)
 #define OPS_KEY_MEMBERS                                                                            \
 	"owner", "name", "member", "plan", "scopes", "allow_ips", "referrers", "apps", "expires",  \
 	    "not_before", "meta", "methods", "browsers",
-#define OPS_IMPORT_MAX 500 /* records of one import */
+#define OPS_IMPORT_MAX 100 /* records of one import: checks wait some 6 ms for so many */
 /*
  * The request's "digest", of a key that another system made, and its "start" into the draft: 0; 1
  * when a key has this secret already, ${there} is its id; -1.

@@ -225,7 +225,7 @@ def test_lines_of_any_length(daemon):
     assert tally == {"imported": 3, "existing": 0, "refused": 2, "not_imported": 0} and status == 1
     assert daemon.tool("import", str(daemon.dir / "none")).returncode == 2
     assert daemon.tool("import", str(daemon.dir)).returncode != 0
-    assert daemon.tool("import", "--batch", "0", input="").returncode == 2 and daemon.tool("import", "--batch", "501", input="").returncode == 2
+    assert daemon.tool("import", "--batch", "0", input="").returncode == 2 and daemon.tool("import", "--batch", "101", input="").returncode == 2
     assert load(daemon, "")[2]["imported"] == 0
 
 
