@@ -80,8 +80,6 @@ alone_open(struct alone *a, struct err *e)
 		return -1;
 	if (service_become(&service, e) == -1)
 		return -1;
-	/* The change of user resets what keeps core dumps away. */
-	secret_no_core();
 	(void)umask(077);
 	if (c->encrypt_store && storekey_load(c->pepper_file, &key, e) != 0)
 		return -1;
@@ -179,6 +177,9 @@ run_child(const struct config *config, int fd)
 	struct alone a = {.config = config, .asker = getuid(), .tool = getppid()};
 	struct err e = {0};
 
+	/* Root's terminal takes no input from it, and what ends the tool there lets it come to its
+	 * end. */
+	(void)setsid();
 	/* What the keeper would log, too; but standard error is the tool's, for one line. */
 	log_open(LOG_TO_SYSLOG, config->log_level, "apikey");
 	if (alone_open(&a, &e) == -1)

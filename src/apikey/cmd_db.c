@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * apikey db stat: the figures that the store tells, whatever they are.  Units are in their names,
- * and decide how they are shown: _bytes as sizes, _us as durations.  A new figure needs nothing
- * here.
+ * apikey db stat, compact: what the store's owner does by itself, asked for.
+ *
+ * stat shows the figures that the store tells, whatever they are.  Units are in their names, and
+ * decide how they are shown: _bytes as sizes, _us as durations.  A new figure needs nothing here.
+ *
+ * Invariant: nothing here opens a file of the store.
  */
 
 #include <stdio.h>
@@ -13,6 +16,7 @@
 #include "apikey/output.h"
 #include "apikey/progress.h"
 #include "apikey/table.h"
+#include "base/json.h"
 
 static void
 format_us(double us, char *buf, size_t cap)
@@ -81,5 +85,58 @@ cmd_db_stat(struct tool *t, struct options *o, struct err *e)
 		rc = tool_fields_end(&f, e);
 	}
 	cJSON_Delete(stat);
+	return rc == 0 ? TOOL_DONE : -1;
+}
+
+/* ---- compact ---- */
+
+/* Slice after slice; *pages given back. */
+static int
+compact(struct tool *t, cJSON *request, struct progress *p, double *pages, struct err *e)
+{
+	cJSON *result, *next;
+	uint64_t slices = 0;
+	int more = 1;
+
+	while (more) {
+		if (!cJSON_HasObjectItem(request, "op"))
+			cJSON_AddStringToObject(request, "op", "db.compact");
+		if ((result = session_call(t->session, SESSION_CHANGES, request, e)) == NULL)
+			return -1;
+		*pages += json_int(result, "pages", 0, 0, INT64_MAX, NULL);
+		next = cJSON_DetachItemFromObjectCaseSensitive(result, "next");
+		cJSON_Delete(result);
+		more = cJSON_IsString(next);
+		cJSON_DeleteItemFromObjectCaseSensitive(request, "next");
+		if (!more || !cJSON_AddItemToObject(request, "next", next))
+			cJSON_Delete(next);
+		progress_at(
+		    p, "%llu slices, %.0f pages given back", (unsigned long long)++slices, *pages);
+	}
+	return 0;
+}
+
+int
+cmd_db_compact(struct tool *t, struct options *o, struct err *e)
+{
+	struct progress p;
+	double pages = 0;
+	cJSON *result;
+	int rc;
+
+	progress_begin(&p);
+	rc = compact(t, o->request, &p, &pages, e);
+	progress_end(&p);
+	session_rest(t->session);
+	if (rc != 0)
+		return -1;
+	if (!t->json) {
+		printf("%.0f pages given back to the file system\n", pages);
+		return TOOL_DONE;
+	}
+	result = cJSON_CreateObject();
+	cJSON_AddNumberToObject(result, "pages", pages);
+	rc = output_json(result, e);
+	cJSON_Delete(result);
 	return rc == 0 ? TOOL_DONE : -1;
 }

@@ -16,15 +16,16 @@
  * A dump is made of a consistent copy, so the keeper goes on working.  It holds no secret in the
  * clear: of keys it has what the store has, digests under peppers that are elsewhere.
  *
- * A load works in the service user's directory, hence as that user from the first file on, and
- * never as root: whoever has taken over the service could have links there that lead elsewhere.
+ * Both work on files of the service user, hence as that user from the first one on, and never as
+ * root: whoever has taken over the service could have made them, or links that lead elsewhere.
+ * Output goes to where standard output leads already.
  *
  * Invariants: a load builds a store of its own beside the one there is, which takes that one's
  * place when it is complete and verified, and never before; a dump that is not whole, or not of
  * this format, is refused; hostile lines end in an error.
  */
 
-#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,17 +33,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apikey/apart.h"
 #include "apikey/commands.h"
 #include "apikey/copies.h"
 #include "apikey/output.h"
 #include "apikey/progress.h"
 #include "apikey/service.h"
 #include "apikey/snapshot.h"
+#include "apikey/workdir.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/secret.h"
 #include "keeper/storekey.h"
 #include "store/store.h"
 
@@ -162,30 +164,57 @@ dump_copy(const struct tool *t, const char *dir, struct progress *p, struct err 
 	return rc;
 }
 
+struct dump {
+	struct tool *tool;
+	struct progress progress;
+	struct workdir work;
+};
+
+static int
+dump(void *cookie, struct err *e)
+{
+	struct dump *d = cookie;
+	int rc;
+
+	progress_begin(&d->progress);
+	if ((rc = snapshot_take(d->tool, d->work.store, &d->progress, e)) == 0)
+		rc = dump_copy(d->tool, d->work.store, &d->progress, e);
+	progress_end(&d->progress);
+	return rc == 0 ? TOOL_DONE : -1;
+}
+
+static void
+clean(void *cookie, int ok)
+{
+	struct dump *d = cookie;
+
+	(void)ok;
+	workdir_remove(&d->work);
+}
+
 int
 cmd_db_dump(struct tool *t, struct options *o, struct err *e)
 {
-	char work[PATH_MAX], dir[PATH_MAX];
-	struct progress p;
-	int rc;
+	struct dump d = {.tool = t};
+	const struct apart apart = {.work = dump, .after = clean, .cookie = &d};
+	struct service service;
+	int rc = -1;
 
 	(void)o;
-	if (copies_work_dir(work, e) != 0)
-		return -1;
 	copies_quiet(t);
-	progress_begin(&p);
-	if ((rc = copies_beside(work, "/store", dir, e)) == 0 &&
-	    (rc = snapshot_take(t, dir, &p, e)) == 0)
-		rc = dump_copy(t, dir, &p, e);
-	progress_end(&p);
-	snapshot_remove(dir);
-	(void)rmdir(work);
-	return rc == 0 ? TOOL_DONE : -1;
+	if (service_find(t->config, &service, e) == 0 && copies_enter(t, &service, 0, e) == 0 &&
+	    workdir_make(&d.work, t->config, e) == 0)
+		rc = apart_run(&apart, e);
+	copies_leave(t);
+	return rc;
 }
 
 /* ---- load ---- */
 
 struct loading {
+	struct tool *tool;
+	const char *dir; /* where the store is made */
+	int restart;
 	struct progress *progress;
 	const char *name; /* of the dump, for messages */
 	FILE *in;
@@ -442,37 +471,49 @@ load_into(const struct tool *t, struct loading *L, const char *dir, struct err *
 	return rc;
 }
 
+/* What was loaded takes the store's place. */
 static int
-load(struct tool *t, struct loading *L, const char *dir, int restart, const char **replaced,
-    char name[64], struct err *e)
+install(struct loading *L, struct err *e)
 {
-	struct copies_findings f = {.tool = t, .progress = L->progress, .quiet = 1};
-	struct service service;
+	struct copies_restore r = {.tool = L->tool, .progress = L->progress};
+	struct store_source *source = store_source_open(L->dir, e);
 	int rc;
 
-	if (service_find(t->config, &service, e) != 0 ||
-	    service_make_dir(&service, t->config->state_dir, 0700, 1, e) != 0 ||
-	    (t->config->encrypt_store &&
-		storekey_add(t->config->pepper_file, service.uid, service.gid, e) == -1) ||
-	    service_become(&service, e) != 0)
+	if (source == NULL)
 		return -1;
-	/* The change of user resets what keeps core dumps away. */
-	secret_no_core();
-	service.change = 0;
-	if (restart)
-		snapshot_remove(dir);
-	if ((rc = load_into(t, L, dir, e)) == 0)
-		rc = copies_verify(dir, &f, e);
+	r.source = source;
+	rc = copies_restore(&r, e);
+	store_source_close(&source);
+	/* What cannot be used is gone; what was interrupted is gone on with. */
+	if (rc == 0 || e->code == ERR_CORRUPT)
+		snapshot_remove(L->dir);
+	progress_end(L->progress);
+	return rc == 0 && copies_report(&r, "loaded", NULL, e) == 0 ? TOOL_DONE : -1;
+}
+
+static int
+load(void *cookie, struct err *e)
+{
+	struct loading *L = cookie;
+	struct copies_findings f = {.tool = L->tool, .progress = L->progress, .quiet = 1};
+	int rc;
+
+	workdir_sweep();
+	progress_begin(L->progress);
+	if (L->restart)
+		snapshot_remove(L->dir);
+	if ((rc = load_into(L->tool, L, L->dir, e)) == 0)
+		rc = copies_verify(L->dir, &f, e);
 	if (rc == 0 && f.n > 0)
 		rc = err_set(e, ERR_CORRUPT,
 		    "%s: what it holds does not verify (%llu findings), and was not taken", L->name,
 		    (unsigned long long)f.n);
 	if (rc == 0)
-		rc = copies_restore(t, dir, &service, replaced, name, L->progress, e);
-	/* What cannot be used is gone; what was interrupted is gone on with. */
-	if (rc == 0 || e->code == ERR_CORRUPT)
-		snapshot_remove(dir);
-	return rc;
+		return install(L, e);
+	if (e->code == ERR_CORRUPT)
+		snapshot_remove(L->dir);
+	progress_end(L->progress);
+	return -1;
 }
 
 /* Is there a keeper?  Found out before the work, not behind it. */
@@ -493,30 +534,65 @@ nobody_runs(struct tool *t, struct err *e)
 	return rc;
 }
 
+/* Standard input is closed to who is not root any more, so this is another descriptor of it. */
+static int
+open_dump(struct loading *L, const char *file, struct err *e)
+{
+	int fd;
+
+	if (file != NULL && strcmp(file, "-") != 0) {
+		L->name = file;
+		L->in = fopen(file, "re");
+	} else {
+		L->name = "standard input";
+		fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		L->in = fd < 0 ? NULL : fdopen(fd, "r");
+		if (L->in == NULL && fd >= 0)
+			close(fd);
+	}
+	return L->in != NULL ? 0 : err_sys(e, "%s", L->name);
+}
+
+static int
+prepare(struct tool *t, struct err *e)
+{
+	const struct config *c = t->config;
+	struct service service;
+
+	if (service_find(c, &service, e) != 0 ||
+	    service_make_dir(&service, c->state_dir, 0700, 1, e) != 0 ||
+	    (c->encrypt_store && storekey_add(c->pepper_file, service.uid, service.gid, e) == -1))
+		return -1;
+	return copies_enter(t, &service, 0, e);
+}
+
+/* What was loaded so far stays, for the next attempt. */
+static void
+leave(void *cookie, int ok)
+{
+	(void)cookie;
+	(void)ok;
+}
+
 int
 cmd_db_load(struct tool *t, struct options *o, struct err *e)
 {
-	const char *file = json_str(o->request, "file", NULL), *replaced = NULL;
-	struct loading L = {.name = "standard input", .in = stdin};
-	char dir[PATH_MAX], name[64];
+	char dir[PATH_MAX];
 	struct progress p;
-	int rc;
+	struct loading L = {
+	    .tool = t, .dir = dir, .progress = &p, .restart = options_local(o, "restart")};
+	const struct apart apart = {.work = load, .after = leave, .cookie = &L};
+	int rc = -1;
 
-	if (copies_beside(t->config->state_dir, "/" LOADING, dir, e) != 0 || nobody_runs(t, e) != 0)
+	if (copies_beside(t->config->state_dir, "/" LOADING, dir, e) != 0 ||
+	    nobody_runs(t, e) != 0 || open_dump(&L, json_str(o->request, "file", NULL), e) != 0)
 		return -1;
-	if (file != NULL && strcmp(file, "-") != 0) {
-		L.name = file;
-		if ((L.in = fopen(file, "re")) == NULL)
-			return err_sys(e, "%s", file);
-	}
 	copies_quiet(t);
-	progress_begin(&p);
-	L.progress = &p;
-	rc = load(t, &L, dir, options_local(o, "restart"), &replaced, name, e);
-	progress_end(&p);
-	if (L.in != stdin)
-		(void)fclose(L.in);
+	if (prepare(t, e) == 0)
+		rc = apart_run(&apart, e);
+	copies_leave(t);
+	(void)fclose(L.in);
 	free(L.line);
 	free(L.mem);
-	return rc == 0 && copies_report(t, "loaded", NULL, replaced, e) == 0 ? TOOL_DONE : -1;
+	return rc;
 }

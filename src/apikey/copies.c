@@ -23,7 +23,6 @@
 #include "store/store.h"
 
 #define CACHE_BYTES (64 << 20)
-#define WORK_TEMPLATE "apikey-work-XXXXXX"
 
 void
 copies_found(struct copies_findings *f, const char *what)
@@ -63,34 +62,45 @@ at(void *cookie, const char *database, uint64_t record)
 		    f->progress, "verifying %s: %llu", database, (unsigned long long)record);
 }
 
+/* *key: the tool's, or ${own} and the caller's, or NULL. */
+static int
+store_key(const struct tool *t, const char **key, char **own, struct err *e)
+{
+	*key = t->store_key;
+	*own = NULL;
+	if (t->store_key != NULL || !t->config->encrypt_store)
+		return 0;
+	if (storekey_load(t->config->pepper_file, own, e) != 0)
+		return -1;
+	*key = *own;
+	return 0;
+}
+
 struct store *
 copies_open(const struct tool *t, const char *dir, struct err *e)
 {
 	struct store_options options = {.dir = dir, .cache_bytes = CACHE_BYTES};
 	struct store *s;
-	char *key = NULL;
+	char *own;
 
-	if (t->config->encrypt_store && storekey_load(t->config->pepper_file, &key, e) != 0)
+	if (store_key(t, &options.key, &own, e) != 0)
 		return NULL;
-	options.key = key;
 	s = store_open(&options, e);
-	storekey_free(&key);
+	storekey_free(&own);
 	return s;
 }
 
 int
 copies_verify_files(const char *dir, struct copies_findings *f, struct err *e)
 {
-	const struct config *c = f->tool->config;
 	struct store_verify with = {.found = found, .at = at, .cookie = f};
-	char *key = NULL;
+	char *own;
 	int rc;
 
-	if (c->encrypt_store && storekey_load(c->pepper_file, &key, e) != 0)
+	if (store_key(f->tool, &with.key, &own, e) != 0)
 		return -1;
-	with.key = key;
 	rc = store_verify_files(dir, &with, e);
-	storekey_free(&key);
+	storekey_free(&own);
 	return rc;
 }
 
@@ -116,9 +126,10 @@ copies_verify(const char *dir, struct copies_findings *f, struct err *e)
 static int
 told(void *cookie, uint64_t bytes)
 {
+	const struct copies_restore *r = cookie;
 	char text[PROGRESS_BYTES_MAX];
 
-	progress_at(cookie, "%s copied", progress_bytes(bytes, text));
+	progress_at(r->progress, "%s copied", progress_bytes(bytes, text));
 	return 0;
 }
 
@@ -147,26 +158,39 @@ replaced_name(const char *state_dir, int64_t now_us, char name[64], struct err *
 	return 0;
 }
 
-int
-copies_restore(struct tool *t, const char *dir, const struct service *service,
-    const char **replaced, char name[64], struct progress *p, struct err *e)
+/* Does it verify?  Its pages only: its records did when it was made. */
+static int
+whole(void *cookie, const char *copy, struct err *e)
 {
-	struct store_restore r = {.from = dir, .uid = (uid_t)-1, .copied = told, .cookie = p};
-	int there = store_files_in(t->config->state_dir, e);
+	const struct copies_restore *r = cookie;
+	struct copies_findings f = {.tool = r->tool, .progress = r->progress, .quiet = 1};
+	const char *dir = store_source_dir(r->source);
 
-	if (there < 0)
+	if (!r->verify)
+		return 0;
+	if (copies_verify_files(copy, &f, e) != 0)
 		return -1;
-	if (there == 1) {
-		if (replaced_name(t->config->state_dir, t->now_us, name, e) != 0)
-			return -1;
-		r.replaced = name;
-	}
-	*replaced = r.replaced;
-	if (service->change) {
-		r.uid = service->uid;
-		r.gid = service->gid;
-	}
-	return store_restore(t->config->state_dir, &r, e);
+	return f.n == 0 ? 0
+			: err_set(e, ERR_CORRUPT,
+			      "%s: the backup is damaged, and nothing was changed; see: apikey db "
+			      "verify %s",
+			      dir, dir);
+}
+
+int
+copies_restore(struct copies_restore *r, struct err *e)
+{
+	const char *state_dir = r->tool->config->state_dir;
+	struct store_restore with = {
+	    .source = r->source, .check = whole, .copied = told, .cookie = r};
+	int there = store_files_in(state_dir, e);
+
+	r->name[0] = '\0';
+	if (there < 0 || (there == 1 && replaced_name(state_dir, r->tool->now_us, r->name, e) != 0))
+		return -1;
+	if (there == 1)
+		with.replaced = r->name;
+	return store_restore(state_dir, &with, e);
 }
 
 /* It is the store now: does it open, with the peppers that are here?  Its figures, or NULL. */
@@ -200,12 +224,12 @@ report_json(const char *made, const char *keys, const char *replaced, struct err
 }
 
 int
-copies_report(
-    struct tool *t, const char *verb, const char *made, const char *replaced, struct err *e)
+copies_report(const struct copies_restore *r, const char *verb, const char *made, struct err *e)
 {
+	const char *keys, *replaced = r->name[0] != '\0' ? r->name : NULL;
+	struct tool *t = r->tool;
 	cJSON *stat = open_restored(t, e);
 	char buf[32];
-	const char *keys;
 	int rc = 0;
 
 	if (stat == NULL)
@@ -232,15 +256,20 @@ copies_quiet(const struct tool *t)
 }
 
 int
-copies_work_dir(char path[PATH_MAX], struct err *e)
+copies_enter(struct tool *t, const struct service *service, int stay, struct err *e)
 {
-	const char *tmp = getenv("TMPDIR");
-	int n = snprintf(
-	    path, PATH_MAX, "%s/" WORK_TEMPLATE, tmp != NULL && tmp[0] == '/' ? tmp : "/var/tmp");
+	struct stat st;
 
-	if (n < 0 || n >= PATH_MAX)
-		return err_set(e, ERR_USAGE, "TMPDIR is too long a path");
-	return mkdtemp(path) != NULL ? 0 : err_sys(e, "%s: cannot make it", path);
+	if (service->change && t->config->encrypt_store && stat(t->config->pepper_file, &st) == 0 &&
+	    st.st_uid == 0 && storekey_load(t->config->pepper_file, &t->store_key, e) != 0)
+		return -1;
+	return stay ? 0 : service_become(service, e);
+}
+
+void
+copies_leave(struct tool *t)
+{
+	storekey_free(&t->store_key);
 }
 
 int

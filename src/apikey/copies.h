@@ -12,6 +12,7 @@
 #include "apikey/service.h"
 #include "apikey/tool.h"
 #include "base/err.h"
+#include "store/store.h"
 
 struct copies_findings {
 	struct tool *tool;
@@ -34,19 +35,31 @@ int copies_verify_files(const char *dir, struct copies_findings *, struct err *)
 void copies_found(struct copies_findings *, const char *what);
 
 /*
- * The store in ${dir} takes the place of the configured one; *replaced is ${name} then, a directory
- * in state_dir with what was there, or NULL when nothing was.
+ * The store in r->source takes the place of the configured one; r->name is then a directory in
+ * state_dir with what was there, or "" when nothing was.
  */
-int copies_restore(struct tool *, const char *dir, const struct service *, const char **replaced,
-    char name[64], struct progress *, struct err *) __attribute__((warn_unused_result));
+struct copies_restore {
+	struct tool *tool;
+	struct progress *progress;
+	const struct store_source *source;
+	int verify; /* its files, first */
+	char name[64];
+};
+int copies_restore(struct copies_restore *, struct err *) __attribute__((warn_unused_result));
 /* It opens, and this is what it holds.  ${made} may be NULL. */
-int copies_report(struct tool *, const char *verb, const char *made, const char *replaced,
-    struct err *) __attribute__((warn_unused_result));
+int copies_report(const struct copies_restore *, const char *verb, const char *made, struct err *)
+    __attribute__((warn_unused_result));
 
 /* What the store logs while it is opened by the tool goes where the keeper's words would. */
 void copies_quiet(const struct tool *);
-/* A new directory of ours to work in. */
-int copies_work_dir(char[PATH_MAX], struct err *) __attribute__((warn_unused_result));
+/*
+ * Before the store's files are looked at: become the service user for good, here or (${stay}) in
+ * the process to come alone.  A key of an encrypted store that only root can read is read before,
+ * if what it stands in is root's.
+ */
+int copies_enter(struct tool *, const struct service *, int stay, struct err *)
+    __attribute__((warn_unused_result));
+void copies_leave(struct tool *);
 /* "${dir}${end}", without slashes at the end of ${dir}. */
 int copies_beside(const char *dir, const char *end, char[PATH_MAX], struct err *)
     __attribute__((warn_unused_result));

@@ -5,13 +5,15 @@
  * Used by the admin tool when it runs as root; for anyone else all of it is a no-op, because an
  * ordinary user can give nothing away.
  *
- * Invariants: service_become leaves no id that leads back to root; a directory that exists is never
- * given to somebody else.
+ * Invariants: service_become leaves no id that leads back to root, and nothing of root's terminal
+ * but a place to write to; a directory that exists is never given to somebody else.
  */
 
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
@@ -20,6 +22,8 @@
 #include <unistd.h>
 
 #include "apikey/service.h"
+
+#include "base/secret.h"
 
 int
 service_find(const struct config *config, struct service *s, struct err *e)
@@ -46,6 +50,7 @@ service_find(const struct config *config, struct service *s, struct err *e)
 		    "in %s",
 		    config->group, config->group, file);
 	s->gid = gr->gr_gid;
+	s->user = config->user;
 	s->change = s->uid != 0;
 	return 0;
 }
@@ -89,17 +94,60 @@ service_make_dir(const struct service *s, const char *path, mode_t mode, int own
 	return 0;
 }
 
+/*
+ * Whoever shares root's terminal could read what root types, and type in root's name.  Where there
+ * is no /proc to open it anew by, it stays as it is: leaving its session (apart.c) forbids the
+ * worse of the two.
+ */
+static int
+leave_terminal(struct err *e)
+{
+	static const char *const paths[] = {"/dev/null", "/proc/self/fd/1", "/proc/self/fd/2"};
+	int fd, rc;
+
+	for (int i = 0; i <= STDERR_FILENO; i++) {
+		if (i != STDIN_FILENO && !isatty(i))
+			continue;
+		fd = open(
+		    paths[i], (i == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_NOCTTY | O_CLOEXEC);
+		if (fd < 0 && i != STDIN_FILENO)
+			continue;
+		if (fd < 0)
+			return err_sys(e, "%s", paths[i]);
+		rc = dup2(fd, i);
+		close(fd);
+		if (rc < 0)
+			return err_sys(e, "%s", paths[i]);
+	}
+	return 0;
+}
+
+/* Is it true, and is there no way back? */
+static int
+is_it(const struct service *s)
+{
+	uid_t r, eff, saved;
+	gid_t gr, geff, gsaved;
+
+	if (getresuid(&r, &eff, &saved) == -1 || getresgid(&gr, &geff, &gsaved) == -1)
+		return 0;
+	return r == s->uid && eff == s->uid && saved == s->uid && gr == s->gid && geff == s->gid &&
+	       gsaved == s->gid && setresuid(0, 0, 0) == -1;
+}
+
 int
 service_become(const struct service *s, struct err *e)
 {
-	uid_t r, eff, saved;
-
 	if (!s->change)
 		return 0;
-	if (setgroups(1, &s->gid) == -1 || setresgid(s->gid, s->gid, s->gid) == -1 ||
-	    setresuid(s->uid, s->uid, s->uid) == -1)
+	if (leave_terminal(e) == -1)
+		return -1;
+	if (initgroups(s->user, s->gid) == -1 || setresgid(s->gid, s->gid, s->gid) == -1 ||
+	    setresuid(s->uid, s->uid, s->uid) == -1 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		return err_sys(e, "cannot become the service user");
-	if (getresuid(&r, &eff, &saved) == -1 || r != s->uid || eff != s->uid || saved != s->uid)
+	if (!is_it(s))
 		return err_set(e, ERR_INTERNAL, "still root after becoming the service user");
+	/* The change of user resets what keeps core dumps away, and debuggers of that user. */
+	secret_no_core();
 	return 0;
 }

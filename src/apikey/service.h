@@ -17,6 +17,7 @@ struct service {
 		       it */
 	uid_t uid;
 	gid_t gid;
+	const char *user; /* its name; the configuration's */
 };
 
 /* 0, or -1 with ERR_UNAVAILABLE: the configured user or group does not exist (names the mend). */
@@ -31,7 +32,11 @@ int service_find(const struct config *, struct service *, struct err *)
 int service_make_dir(const struct service *, const char *, mode_t, int own, struct err *)
     __attribute__((warn_unused_result));
 
-/* Become the service for good: groups, gid, uid; no way back. */
+/*
+ * Become the service for good: groups, gid, uid, no program that gives rights (no_new_privs); no
+ * way back, and no core.  Standard input is empty from then on, and a terminal can be written to
+ * but not read: it is still root's.  For anyone but root nothing happens.
+ */
 int service_become(const struct service *, struct err *) __attribute__((warn_unused_result));
 
 #endif /* !APIKEY_SERVICE_H_ */

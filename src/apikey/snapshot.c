@@ -125,9 +125,9 @@ recover(const struct tool *t, const char *dir, struct err *e)
 }
 
 static DIR *
-open_dir(const char *dir)
+open_dir(int at, const char *dir)
 {
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(at, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	DIR *d;
 
 	if (fd < 0)
@@ -138,8 +138,8 @@ open_dir(const char *dir)
 }
 
 /* What we, or Berkeley DB in our name, put into a copy. */
-static int
-is_ours(const char *name)
+int
+snapshot_is_file(const char *name)
 {
 	return store_is_file(name) || strcmp(name, "lock") == 0 ||
 	       strcmp(name, SNAPSHOT_MANIFEST) == 0 || strncmp(name, "__db.", 5) == 0;
@@ -149,29 +149,40 @@ int
 snapshot_is_all(const char *dir)
 {
 	struct dirent *entry;
-	DIR *d = open_dir(dir);
+	DIR *d = open_dir(AT_FDCWD, dir);
 	int all = d != NULL;
 
 	while (all && (entry = readdir(d)) != NULL)
 		all = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		      is_ours(entry->d_name);
+		      snapshot_is_file(entry->d_name);
 	if (d != NULL)
 		(void)closedir(d);
 	return all;
 }
 
-void
-snapshot_clear(const char *dir)
+static void
+clear(DIR *d)
 {
 	struct dirent *entry;
-	DIR *d = open_dir(dir);
 
 	if (d == NULL)
 		return;
 	while ((entry = readdir(d)) != NULL)
-		if (is_ours(entry->d_name))
+		if (snapshot_is_file(entry->d_name))
 			(void)unlinkat(dirfd(d), entry->d_name, 0);
 	(void)closedir(d);
+}
+
+void
+snapshot_clear(const char *dir)
+{
+	clear(open_dir(AT_FDCWD, dir));
+}
+
+void
+snapshot_clear_at(int dir_fd)
+{
+	clear(open_dir(dir_fd, "."));
 }
 
 void
@@ -215,9 +226,10 @@ came_between(int64_t took_us, struct err *e)
 
 /* 1 done, 0 when another attempt may do better, -1. */
 static int
-attempt(struct tool *tool, const char *from, int owned, const char *dir, struct progress *p,
+attempt(struct tool *tool, const struct store_source *source, const char *dir, struct progress *p,
     struct err *e)
 {
+	int owned = source == NULL;
 	struct taking t = {.tool = owned ? tool : NULL, .progress = p};
 	int64_t began_us = clock_mono_us();
 	int rc;
@@ -225,7 +237,8 @@ attempt(struct tool *tool, const char *from, int owned, const char *dir, struct 
 	if (owned && hold_ready(tool, &t.since, e) != 0)
 		return -1;
 	t.renew_us = clock_mono_us() + RENEW_US;
-	rc = store_copy(from, dir, copied, &t, e);
+	rc = owned ? store_copy(tool->config->state_dir, dir, copied, &t, e)
+		   : store_copy_source(source, dir, copied, &t, e);
 	if (owned && !held(&t))
 		return came_between(clock_mono_us() - began_us, e);
 	if (rc != 0)
@@ -236,8 +249,9 @@ attempt(struct tool *tool, const char *from, int owned, const char *dir, struct 
 	return owned && e->code == ERR_CORRUPT ? 0 : -1;
 }
 
+/* ${source} NULL: the store in service. */
 static int
-take(struct tool *tool, const char *from, int owned, const char *dir, struct progress *p,
+take(struct tool *tool, const struct store_source *source, const char *dir, struct progress *p,
     struct err *e)
 {
 	int rc = 0;
@@ -246,25 +260,28 @@ take(struct tool *tool, const char *from, int owned, const char *dir, struct pro
 		return err_sys(e, "%s: cannot make it", dir);
 	for (int i = 0; i < ATTEMPTS && rc == 0; i++) {
 		*e = (struct err){.code = ERR_NONE};
-		if ((rc = attempt(tool, from, owned, dir, p, e)) != 1)
+		if ((rc = attempt(tool, source, dir, p, e)) != 1)
 			snapshot_clear(dir);
 	}
-	if (rc != 1)
-		(void)rmdir(dir);
-	return rc == 1 ? 0 : err_wrap(e, "copying %s", from);
+	if (rc == 1)
+		return 0;
+	(void)rmdir(dir);
+	return err_wrap(
+	    e, "copying %s", source != NULL ? store_source_dir(source) : tool->config->state_dir);
 }
 
 int
 snapshot_take(struct tool *t, const char *dir, struct progress *p, struct err *e)
 {
-	int rc = take(t, t->config->state_dir, 1, dir, p, e);
+	int rc = take(t, NULL, dir, p, e);
 
 	session_rest(t->session);
 	return rc;
 }
 
 int
-snapshot_of(struct tool *t, const char *from, const char *dir, struct progress *p, struct err *e)
+snapshot_of(struct tool *t, const struct store_source *source, const char *dir, struct progress *p,
+    struct err *e)
 {
-	return take(t, from, 0, dir, p, e);
+	return take(t, source, dir, p, e);
 }

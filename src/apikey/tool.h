@@ -28,7 +28,8 @@ struct tool {
 	struct session *session;
 	struct term term; /* standard output */
 	int json;
-	int64_t now_us; /* when the tool was started, wall clock */
+	int64_t now_us;	 /* when the tool was started, wall clock */
+	char *store_key; /* copies_enter's, or NULL */
 };
 
 /* The exit status that an error of this code gives. */

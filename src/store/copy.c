@@ -9,6 +9,9 @@
  * recovers it.  A page that is written while it is read may come out torn.  Its change is in the
  * log, so that recovery meets it, and refuses the copy; one makes another, then.
  *
+ * A store that nobody owns is copied from descriptors (source.c): who copies may not be allowed to
+ * open its files himself.
+ *
  * How far the log was on disk (mark.c) goes along, so that a copy, and a copy of that, whose log
  * was cut since is refused, too.
  *
@@ -52,7 +55,9 @@ store_hold(struct store *s, int64_t for_us, struct store_moment *moment)
 
 struct copy {
 	const char *from, *to;
-	int from_fd, to_fd;
+	const struct store_source *source; /* its files are open; or NULL, and: */
+	int from_fd;
+	int to_fd;
 	store_copied_fn *copied;
 	void *cookie;
 	uint64_t bytes;
@@ -98,19 +103,37 @@ copy_bytes(struct copy *c, int in, int out, const char *name, struct err *e)
 	return fsync(out) == 0 ? 0 : err_sys(e, "%s/%s: cannot sync", c->to, name);
 }
 
+/* A descriptor of ours, at the beginning of the file. */
+static int
+open_from(struct copy *c, const char *name, struct err *e)
+{
+	struct stat st;
+	int fd;
+
+	if (c->source != NULL) {
+		if ((fd = store_source_file(c->source, name)) < 0)
+			return err_sys(e, "%s/%s: cannot open", c->from, name);
+		/* It may have been read before. */
+		if (lseek(fd, 0, SEEK_SET) != 0 || (fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
+			return err_sys(e, "%s/%s: cannot read", c->from, name);
+		return fd;
+	}
+	/* Whose directory it is may not be who we are: no waiting for the other end of a pipe. */
+	if ((fd = openat(c->from_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
+		return err_sys(e, "%s/%s: cannot open", c->from, name);
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	close(fd);
+	return err_set(e, ERR_CORRUPT, "%s/%s: is no file", c->from, name);
+}
+
 static int
 copy_file(struct copy *c, const char *name, struct err *e)
 {
-	struct stat st;
 	int in, out, rc;
 
-	/* Whose directory it is may not be who we are: no waiting for the other end of a pipe. */
-	if ((in = openat(c->from_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
-		return err_sys(e, "%s/%s: cannot open", c->from, name);
-	if (fstat(in, &st) != 0 || !S_ISREG(st.st_mode)) {
-		close(in);
-		return err_set(e, ERR_CORRUPT, "%s/%s: is no file", c->from, name);
-	}
+	if ((in = open_from(c, name, e)) < 0)
+		return -1;
 	out = openat(c->to_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (out < 0) {
 		err_sys(e, "%s/%s: cannot make", c->to, name);
@@ -124,8 +147,8 @@ copy_file(struct copy *c, const char *name, struct err *e)
 	return rc;
 }
 
-static int
-is_log_name(const char *name)
+int
+store_is_log_name(const char *name)
 {
 	size_t prefix = strlen(LOG_PREFIX);
 
@@ -136,7 +159,28 @@ is_log_name(const char *name)
 static int
 is_log(const struct dirent *d)
 {
-	return is_log_name(d->d_name);
+	return store_is_log_name(d->d_name);
+}
+
+static int
+no_log(const struct copy *c, struct err *e)
+{
+	return err_set(e, ERR_CORRUPT, "%s: there is no log: restore a backup", c->from);
+}
+
+static int
+copy_open_logs(struct copy *c, struct err *e)
+{
+	const char *name = store_source_log(c->source, 0);
+
+	if (name == NULL)
+		return no_log(c, e);
+	for (size_t i = 1; name != NULL; i++) {
+		if (copy_file(c, name, e) != 0)
+			return -1;
+		name = store_source_log(c->source, i);
+	}
+	return 0;
 }
 
 /* What the owner appends meanwhile is part of the copy as far as it is there. */
@@ -144,12 +188,14 @@ static int
 copy_logs(struct copy *c, struct err *e)
 {
 	struct dirent **logs;
-	int n = scandirat(c->from_fd, ".", &logs, is_log, alphasort), rc = 0;
+	int n, rc = 0;
 
-	if (n < 0)
+	if (c->source != NULL)
+		return copy_open_logs(c, e);
+	if ((n = scandirat(c->from_fd, ".", &logs, is_log, alphasort)) < 0)
 		return err_sys(e, "%s: cannot list", c->from);
 	if (n == 0)
-		rc = err_set(e, ERR_CORRUPT, "%s: there is no log: restore a backup", c->from);
+		rc = no_log(c, e);
 	for (int i = 0; i < n; i++) {
 		if (rc == 0)
 			rc = copy_file(c, logs[i]->d_name, e);
@@ -162,6 +208,10 @@ copy_logs(struct copy *c, struct err *e)
 static int
 copy_mark(struct copy *c, struct err *e)
 {
+	if (c->source != NULL)
+		return store_source_file(c->source, STORE_MARK_FILE) < 0
+			   ? 0
+			   : copy_file(c, STORE_MARK_FILE, e);
 	if (faccessat(c->from_fd, STORE_MARK_FILE, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT ? 0
 				       : err_sys(e, "%s/" STORE_MARK_FILE ": cannot look", c->from);
@@ -171,7 +221,8 @@ copy_mark(struct copy *c, struct err *e)
 static int
 copy_all(struct copy *c, struct err *e)
 {
-	if ((c->from_fd = open(c->from, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+	if (c->source == NULL &&
+	    (c->from_fd = open(c->from, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return err_sys(e, "%s", c->from);
 	if ((c->chunk = malloc(CHUNK_BYTES)) == NULL)
 		return err_sys(e, "copying the store");
@@ -183,33 +234,55 @@ copy_all(struct copy *c, struct err *e)
 	return fsync(c->to_fd) == 0 ? 0 : err_sys(e, "%s: cannot sync", c->to);
 }
 
-int
-store_copy_at(const char *from, int to_fd, const char *to, store_copied_fn *copied, void *cookie,
-    struct err *e)
+static int
+copy(struct copy *c, struct err *e)
 {
-	struct copy c = {.from = from,
+	int rc = copy_all(c, e);
+
+	free(c->chunk);
+	if (c->from_fd >= 0)
+		close(c->from_fd);
+	return rc;
+}
+
+int
+store_copy_at(const struct store_source *source, int to_fd, const char *to, store_copied_fn *copied,
+    void *cookie, struct err *e)
+{
+	struct copy c = {.from = store_source_dir(source),
+	    .source = source,
 	    .to = to,
 	    .from_fd = -1,
 	    .to_fd = to_fd,
 	    .copied = copied,
 	    .cookie = cookie};
-	int rc = copy_all(&c, e);
 
-	free(c.chunk);
-	if (c.from_fd >= 0)
-		close(c.from_fd);
+	return copy(&c, e);
+}
+
+int
+store_copy_source(const struct store_source *source, const char *to, store_copied_fn *copied,
+    void *cookie, struct err *e)
+{
+	int fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (fd < 0)
+		return err_sys(e, "%s", to);
+	rc = store_copy_at(source, fd, to, copied, cookie, e);
+	close(fd);
 	return rc;
 }
 
 int
 store_copy(const char *from, const char *to, store_copied_fn *copied, void *cookie, struct err *e)
 {
-	int fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	struct copy c = {.from = from, .to = to, .from_fd = -1, .copied = copied, .cookie = cookie};
+	int rc;
 
-	if (fd < 0)
+	if ((c.to_fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return err_sys(e, "%s", to);
-	rc = store_copy_at(from, fd, to, copied, cookie, e);
-	close(fd);
+	rc = copy(&c, e);
+	close(c.to_fd);
 	return rc;
 }
 
@@ -219,7 +292,7 @@ store_is_file(const char *name)
 	for (int which = 0; which < STORE_DBS; which++)
 		if (strcmp(name, store_db_specs[which].file) == 0)
 			return 1;
-	return strcmp(name, STORE_MARK_FILE) == 0 || is_log_name(name);
+	return strcmp(name, STORE_MARK_FILE) == 0 || store_is_log_name(name);
 }
 
 void

@@ -118,6 +118,25 @@ lock_take(const char *dir, int fd, struct err *e)
 	return 0;
 }
 
+/*
+ * Absolute, because the owner may change its working directory while the store is open.  Unless it
+ * works in one that it was led into, and could not reach by a name (apikey db backup): then it
+ * stays there.
+ */
+static int
+dir_find(struct store *s, const char *dir)
+{
+	int at = -1;
+
+	if ((s->dir = realpath(dir, NULL)) != NULL)
+		at = open(s->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (at != -1 || errno != EACCES || strcmp(dir, ".") != 0)
+		return at;
+	free(s->dir);
+	s->dir = strdup(dir);
+	return s->dir == NULL ? -1 : open(s->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 int
 store_dir_claim(struct store *s, const char *dir, struct err *e)
 {
@@ -127,11 +146,8 @@ store_dir_claim(struct store *s, const char *dir, struct err *e)
 
 	if (dir_make(dir, e) != 0)
 		return -1;
-	/* Absolute, because the owner may change its working directory while the store is open. */
-	if ((s->dir = realpath(dir, NULL)) == NULL)
-		return err_sys(e, "%s", dir);
 	/* Looked at before it is opened for reading, which would only say "Permission denied". */
-	if ((at = open(s->dir, O_PATH | O_DIRECTORY | O_CLOEXEC)) == -1)
+	if ((at = dir_find(s, dir)) == -1)
 		return err_sys(e, "%s", dir);
 	if ((rc = dir_check(s->dir, at, &owner, e)) == 0 &&
 	    (s->dir_fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1)

@@ -124,7 +124,7 @@ void store_dir_release(struct store *);
 #define STORE_MARK_FILE "flushed"
 
 /* For ever, or until the file is replaced: what is in this directory is no store. */
-int store_mark_unfinished(int dir_fd, const char *dir, uid_t, gid_t, struct err *)
+int store_mark_unfinished(int dir_fd, const char *dir, struct err *)
     __attribute__((warn_unused_result));
 /* Before recovery; a store that was refused for its log stays refused. */
 int store_mark_read(struct store *, struct err *) __attribute__((warn_unused_result));
@@ -327,9 +327,15 @@ int store_poison(struct store *, const struct err *);
 
 /* Is this the name of a database, a log or the mark of how far that was on disk? */
 void store_remove_logs(int dir_fd);
-/* As store_copy, into a directory that is open; ${to} is its name for messages. */
-int store_copy_at(const char *from, int to_fd, const char *to, store_copied_fn *, void *,
+/* As store_copy_source, into a directory that is open; ${to} is its name for messages. */
+int store_copy_at(const struct store_source *, int to_fd, const char *to, store_copied_fn *, void *,
     struct err *) __attribute__((warn_unused_result));
+int store_is_log_name(const char *name);
+
+/* ---- source.c ---- */
+
+/* The name of the log number ${at} of those there are, in their order; NULL behind the last. */
+const char *store_source_log(const struct store_source *, size_t at);
 
 /* ---- meta.c: format and counts ---- */
 

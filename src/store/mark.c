@@ -66,7 +66,7 @@ parse(struct store *s, const char text[MARK_LEN + 1], struct err *e)
 }
 
 int
-store_mark_unfinished(int dir_fd, const char *dir, uid_t uid, gid_t gid, struct err *e)
+store_mark_unfinished(int dir_fd, const char *dir, struct err *e)
 {
 	int fd, rc = 0;
 
@@ -76,8 +76,7 @@ store_mark_unfinished(int dir_fd, const char *dir, uid_t uid, gid_t gid, struct 
 	    dir_fd, STORE_MARK_FILE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd == -1)
 		return err_sys(e, "%s/" STORE_MARK_FILE ": cannot make", dir);
-	if (write(fd, UNFINISHED, MARK_LEN) != MARK_LEN ||
-	    (uid != (uid_t)-1 && fchown(fd, uid, gid) != 0) || fsync(fd) != 0 || fsync(dir_fd) != 0)
+	if (write(fd, UNFINISHED, MARK_LEN) != MARK_LEN || fsync(fd) != 0 || fsync(dir_fd) != 0)
 		rc = err_sys(e, "%s/" STORE_MARK_FILE ": cannot write", dir);
 	close(fd);
 	return rc;

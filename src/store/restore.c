@@ -10,8 +10,8 @@
  * Between the first of these moves and the last one there are files of no store, or none, which
  * would open as a new one: so the mark says meanwhile that nothing here may be opened (mark.c).
  *
- * Root does this in a directory of the service user, who may be anybody's by then: what root writes
- * or gives away is in directories that root has just made, and reached through their descriptors.
+ * Whose store it is does this, never root: the directory may be anybody's by then.  What it may not
+ * open itself is open already (source.c).
  *
  * Invariants: interrupted anywhere, what is in the directory is the old store, or the backup, or
  * does not open; everything that was there is there or in the directory of replaced files.
@@ -20,6 +20,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,32 +99,6 @@ clear_place(struct store *s)
 	(void)unlinkat(s->dir_fd, PLACE, AT_REMOVEDIR);
 }
 
-/* Give what is in the directory, and it, to the owner of the store. */
-static int
-give(int fd, const struct store_restore *r, struct err *e)
-{
-	struct dirent *entry;
-	int copy, rc = 0;
-	DIR *d;
-
-	if (r->uid == (uid_t)-1)
-		return 0;
-	if ((copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
-	    (d = fdopendir(copy)) == NULL) {
-		if (copy >= 0)
-			close(copy);
-		return err_sys(e, "cannot list the restored files");
-	}
-	while (rc == 0 && (entry = readdir(d)) != NULL)
-		if (store_is_file(entry->d_name) &&
-		    fchownat(fd, entry->d_name, r->uid, r->gid, AT_SYMLINK_NOFOLLOW) != 0)
-			rc = err_sys(e, "cannot give %s to the service user", entry->d_name);
-	closedir(d);
-	if (rc == 0 && fchown(fd, r->uid, r->gid) != 0)
-		rc = err_sys(e, "cannot give the directory to the service user");
-	return rc;
-}
-
 /* The mark of a store that is replaced goes first: from then on it is ours. */
 static int
 move_old(struct store *s, int old, struct err *e)
@@ -154,11 +129,10 @@ put_in_place(struct store *s, const struct store_restore *r, int place, struct e
 	if (r->replaced != NULL) {
 		if ((old = dir_in(s, r->replaced, e)) < 0)
 			return -1;
-		if ((rc = give(old, r, e)) == 0)
-			rc = move_old(s, old, e);
+		rc = move_old(s, old, e);
 	}
 	if (rc == 0)
-		rc = store_mark_unfinished(s->dir_fd, s->dir, r->uid, r->gid, e);
+		rc = store_mark_unfinished(s->dir_fd, s->dir, e);
 	if (rc == 0 && old >= 0)
 		rc = move_files(s->dir_fd, old, s->dir, e);
 	if (rc == 0 && (rc = move_files(place, s->dir_fd, s->dir, e)) == 0)
@@ -166,6 +140,17 @@ put_in_place(struct store *s, const struct store_restore *r, int place, struct e
 	if (old >= 0)
 		close(old);
 	return rc;
+}
+
+static int
+check(const struct store *s, const struct store_restore *r, struct err *e)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/" PLACE, s->dir);
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return err_set(e, ERR_INPUT, "%.80s...: too long a path", s->dir);
+	return r->check == NULL ? 0 : r->check(r->cookie, path, e);
 }
 
 static int
@@ -180,8 +165,10 @@ restore(struct store *s, const struct store_restore *r, struct err *e)
 	clear_place(s);
 	if ((place = dir_in(s, PLACE, e)) < 0)
 		return -1;
-	rc = store_copy_at(r->from, place, PLACE, r->copied, r->cookie, e);
-	if (rc == 0 && (rc = give(place, r, e)) == 0)
+	rc = store_copy_at(r->source, place, PLACE, r->copied, r->cookie, e);
+	if (rc == 0)
+		rc = check(s, r, e);
+	if (rc == 0)
 		rc = put_in_place(s, r, place, e);
 	if (rc != 0)
 		clear(place);
@@ -199,10 +186,7 @@ store_restore(const char *dir, const struct store_restore *r, struct err *e)
 	if (s == NULL)
 		return err_sys(e, "restoring");
 	s->dir_fd = s->lock_fd = -1;
-	if ((rc = store_dir_claim(s, dir, e)) == 0 && r->uid != (uid_t)-1 &&
-	    fchown(s->lock_fd, r->uid, r->gid) != 0)
-		rc = err_sys(e, "%s/lock: cannot give it to the service user", dir);
-	if (rc == 0)
+	if ((rc = store_dir_claim(s, dir, e)) == 0)
 		rc = restore(s, r, e);
 	store_dir_release(s);
 	free(s);

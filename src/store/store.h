@@ -41,7 +41,8 @@ struct store_options {
 	const char *dir;	 /* mode 0700, made when missing */
 	uint64_t cache_bytes;	 /* Berkeley DB's cache, and a quarter of it limit logs */
 	uint64_t min_free_bytes; /* writes of limits stop below this much free space */
-	const char *key; /* STORE_KEY_DIGITS hex digits: files are encrypted (AES); NULL: they are not */
+	const char
+	    *key; /* STORE_KEY_DIGITS hex digits: files are encrypted (AES); NULL: they are not */
 };
 #define STORE_KEY_DIGITS 64
 
@@ -163,7 +164,8 @@ enum store_secret_kind {
 struct store_secrets {
 	uint32_t pepper;
 	uint64_t n[STORE_SECRETS];
-	int64_t previous_until_us; /* none of the previous ones works later than then (wall clock) */
+	int64_t
+	    previous_until_us; /* none of the previous ones works later than then (wall clock) */
 };
 /* Of this version: 0 (all zero when there are none), -1. */
 int store_secrets_get(struct store *, uint32_t pepper, struct store_secrets *, struct err *)
@@ -359,8 +361,9 @@ enum store_flaw {
 	STORE_FLAW_CHANGED,    /* an entry is not what was written under its number */
 	STORE_FLAW_REPLACED,   /* it is whole, but what follows was not written after it */
 	STORE_FLAW_UNREADABLE, /* it is no entry at all */
-	STORE_FLAW_FOREIGN,    /* behind ${to} something that has no number, or before the first of all */
-	STORE_FLAW_HEAD,       /* where the trail ends (${to}) has been changed or is gone */
+	STORE_FLAW_FOREIGN, /* behind ${to} something that has no number, or before the first of all
+			     */
+	STORE_FLAW_HEAD,    /* where the trail ends (${to}) has been changed or is gone */
 	STORE_FLAW_UNEXPECTED, /* an entry has not the hash that the caller knows of */
 	STORE_FLAWS	       /* (count) */
 };
@@ -428,17 +431,36 @@ int store_hold(struct store *, int64_t for_us, struct store_moment *);
 typedef int store_copied_fn(void *cookie, uint64_t bytes);
 int store_copy(const char *from, const char *to, store_copied_fn *, void *, struct err *)
     __attribute__((warn_unused_result));
+
 /*
- * store_restore(dir, restore, e): the store in r->from, which nobody owns, becomes that in ${dir}.
+ * store_source_open(dir, e): the files of a store that nobody owns, and ${dir}/backup.json, opened
+ * by one who may for one who may not: what is copied of it needs no right any more.  NULL:
+ * ERR_CORRUPT when a name is no file, ERR_DENIED when root would open what belongs to another user
+ * than ${dir}.  What is missing is noticed by who copies.
+ */
+#define STORE_SOURCE_MANIFEST "backup.json"
+struct store_source;
+struct store_source *store_source_open(const char *dir, struct err *);
+void store_source_close(struct store_source **); /* harmless on NULL */
+const char *store_source_dir(const struct store_source *);
+/* The descriptor, which stays the source's, of one of them; -1 and errno. */
+int store_source_file(const struct store_source *, const char *name);
+/* As store_copy. */
+int store_copy_source(const struct store_source *, const char *to, store_copied_fn *, void *,
+    struct err *) __attribute__((warn_unused_result));
+
+/*
+ * store_restore(dir, restore, e): the store in r->source becomes that in ${dir}.
  * ERR_BUSY when somebody owns that; ERR_CONFLICT when there is one and r->replaced is NULL.
  */
 struct store_restore {
-	const char *from;
+	const struct store_source *source;
 	const char *replaced; /* name of a new directory in ${dir} for what is there now, or NULL */
-	uid_t uid;	      /* whose the files become; (uid_t)-1: the caller's */
-	gid_t gid;
+	/* May the copy in directory ${copy}, which is complete, take the store's place?  0 or -1;
+	 * NULL: yes. */
+	int (*check)(void *cookie, const char *copy, struct err *);
 	store_copied_fn *copied; /* as for store_copy */
-	void *cookie;
+	void *cookie;		 /* of both */
 };
 int store_restore(const char *dir, const struct store_restore *, struct err *)
     __attribute__((warn_unused_result));

@@ -415,13 +415,19 @@ static int
 restore_and_die(struct fixture *f)
 {
 	char replaced[32];
-	struct store_restore r = {.from = backup, .replaced = replaced, .uid = (uid_t)-1};
+	struct store_restore r = {.replaced = replaced};
+	struct store_source *source = store_source_open(backup, &f->e);
+	int rc;
 
 	assert_true(snprintf(replaced, sizeof(replaced), "replaced-%u", deaths) > 0);
 	if (store_files_in(f->dir, &f->e) == 0)
 		r.replaced = NULL;
+	assert_non_null(source);
+	r.source = source;
 	kill_at_name = deaths;
-	return store_restore(f->dir, &r, &f->e);
+	rc = store_restore(f->dir, &r, &f->e);
+	store_source_close(&source);
+	return rc;
 }
 
 /* A restore dies before each of its steps: what opens is the old store or the backup, all of it;
