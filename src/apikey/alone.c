@@ -145,7 +145,7 @@ answer(struct alone *a, struct span request, const struct err *open_error, struc
 static void
 serve(struct alone *a, int fd, const struct err *open_error)
 {
-	uint8_t *mem = malloc(3 * (size_t)WIRE_MESSAGE_MAX), *in = mem;
+	uint8_t *mem = secret_pages(3 * (size_t)WIRE_MESSAGE_MAX, NULL), *in = mem;
 	struct wbuf text, out;
 	ssize_t n;
 
@@ -167,8 +167,7 @@ serve(struct alone *a, int fd, const struct err *open_error)
 		/* Keys pass through all three. */
 		secret_wipe(mem, 3 * (size_t)WIRE_MESSAGE_MAX);
 	}
-	secret_wipe(mem, 3 * (size_t)WIRE_MESSAGE_MAX);
-	free(mem);
+	secret_pages_free(mem, 3 * (size_t)WIRE_MESSAGE_MAX);
 }
 
 static void

@@ -40,12 +40,13 @@
  * answer of one who works alone comes only when the store is recovered. */
 #define CALL_TIMEOUT_US (30 * CLOCK_SECOND)
 #define TEXT_MAX (WIRE_MESSAGE_MAX - WIRE_HEADER)
+#define TEXTS_BYTES (2 * ((size_t)TEXT_MAX + 1))
 
 struct session {
 	const struct config *config;
 	int fd;		       /* -1: not open yet */
 	pid_t pid;	       /* of the child that works alone; 0: none */
-	char *request, *reply; /* TEXT_MAX + 1 bytes each, in one block */
+	char *request, *reply; /* TEXT_MAX + 1 bytes each, in one block of secret_pages */
 };
 
 struct session *
@@ -53,7 +54,7 @@ session_new(const struct config *config, struct err *e)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
-	if (s == NULL || (s->request = calloc(2, TEXT_MAX + 1)) == NULL) {
+	if (s == NULL || (s->request = secret_pages(TEXTS_BYTES, NULL)) == NULL) {
 		free(s);
 		(void)err_set(e, ERR_SYSTEM, "out of memory");
 		return NULL;
@@ -97,7 +98,7 @@ session_close(struct session **sp)
 	if (s == NULL)
 		return;
 	hang_up(s);
-	free(s->request);
+	secret_pages_free(s->request, TEXTS_BYTES);
 	free(s);
 }
 
@@ -178,7 +179,7 @@ call(struct session *s, enum session_kind kind, const cJSON *request, struct err
 		result = read_reply((struct span){s->reply, (size_t)n}, e);
 	else
 		explain_silence(s, kind, e);
-	secret_wipe(s->request, 2 * ((size_t)TEXT_MAX + 1));
+	secret_wipe(s->request, TEXTS_BYTES);
 	return result;
 }
 

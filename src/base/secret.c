@@ -9,10 +9,12 @@
  *
  * Invariants:
  * - What was allocated here is overwritten before it is given back.
- * - A secure heap that could not be locked is not used as if it were: the caller is told.
+ * - A secure heap that could not be locked is not used as if it were: the caller is told; so is who
+ *   has pages for what only passes through, and may go on.
  */
 
 #include <malloc.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -72,6 +74,33 @@ void
 secret_free(void *p, size_t n)
 {
 	OPENSSL_secure_clear_free(p, n);
+}
+
+void *
+secret_pages(size_t n, int *locked)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int rc = -1;
+
+	if (locked != NULL)
+		*locked = 0;
+	if (p == MAP_FAILED)
+		return NULL;
+	(void)madvise(p, n, MADV_DONTDUMP);
+	/* On fault: most of a large buffer is never used, and shall cost nothing. */
+	rc = mlock2(p, n, MLOCK_ONFAULT);
+	if (locked != NULL)
+		*locked = rc == 0;
+	return p;
+}
+
+void
+secret_pages_free(void *p, size_t n)
+{
+	if (p == NULL)
+		return;
+	secret_wipe(p, n);
+	(void)munmap(p, n);
 }
 
 void

@@ -29,6 +29,15 @@ void *secret_alloc(size_t);
 void secret_free(void *, size_t);
 
 /*
+ * Memory for what passes through and holds secrets: zeroed pages of its own, in no core, and kept
+ * from swap as they are used.  That is as far as RLIMIT_MEMLOCK goes: *locked (may be NULL) is 0
+ * when it did not suffice, and the memory serves all the same.  NULL: there is none.
+ * secret_pages_free wipes and takes NULL; ${n} as it was asked for.
+ */
+void *secret_pages(size_t n, int *locked);
+void secret_pages_free(void *, size_t n);
+
+/*
  * Make freed heap blocks too large for malloc's per-thread cache be overwritten at once
  * (mallopt M_PERTURB): libfcgi frees the buffers that it read requests into,
  * Authorization header and all, without wiping them.

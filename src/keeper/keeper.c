@@ -184,10 +184,29 @@ open_doors(struct keeper *k, struct err *e)
 	return (admin->fd = wire_listen(admin->path, e)) < 0 ? -1 : 0;
 }
 
+/* The memory that credentials and requests pass through.  Without the right to lock it they may get
+ * into swap: peppers, which stay, may not (secret_heap_init). */
+static int
+open_buffers(struct keeper *k, const struct round_with *with, struct err *e)
+{
+	int texts_locked;
+
+	if ((k->round = round_new(with, e)) == NULL)
+		return -1;
+	if ((k->texts = secret_pages(sizeof(*k->texts), &texts_locked)) == NULL)
+		return err_set(e, ERR_SYSTEM, "out of memory");
+	if (!texts_locked || !*with->locked)
+		log_event(LOG_LVL_WARNING, "buffers_not_locked", "mend",
+		    "raise RLIMIT_MEMLOCK to 4 MiB (ulimit -l, or LimitMEMLOCK= of the service)",
+		    NULL);
+	return 0;
+}
+
 static int
 start(struct keeper *k, struct err *e)
 {
 	struct round_with with;
+	int locked;
 
 	/* First of all the store: its lock is what makes us the only one who may take the socket.
 	 */
@@ -199,8 +218,9 @@ start(struct keeper *k, struct err *e)
 	    .steady = &k->steady,
 	    .last = &k->last,
 	    .reports = &k->reports,
-	    .refusals = &k->refusals};
-	if ((k->round = round_new(&with, e)) == NULL)
+	    .refusals = &k->refusals,
+	    .locked = &locked};
+	if (open_buffers(k, &with, e) != 0)
 		return -1;
 	k->ops = (struct ops){.store = k->store,
 	    .decide = k->decide,
@@ -228,6 +248,7 @@ release(struct keeper *k)
 			close(fds[i]);
 	}
 	round_free(&k->round);
+	secret_pages_free(k->texts, sizeof(*k->texts));
 	decide_free(&k->decide);
 	peppers_free(&k->peppers);
 	store_close(&k->store);

@@ -197,7 +197,7 @@ send_reply(struct keeper *k, struct peer *p, const struct wbuf *text, int change
 	uint64_t ticket = 0;
 	struct wbuf w;
 
-	wbuf_init(&w, k->message, sizeof(k->message));
+	wbuf_init(&w, k->texts->message, sizeof(k->texts->message));
 	wire_json_encode(WIRE_REPLY, wbuf_view(text), &w);
 	if (changed)
 		ticket = housekeeper_ask(k->housekeeper);
@@ -220,12 +220,12 @@ run_request(struct keeper *k, struct peer *p)
 	int changed = 0;
 
 	/* A message needs a header, too. */
-	wbuf_init(&text, k->reply, sizeof(k->reply) - WIRE_HEADER);
+	wbuf_init(&text, k->texts->reply, sizeof(k->texts->reply) - WIRE_HEADER);
 	k->ops.config = *k->config;
 	ops_run(&k->ops, &p->who, request, &text, &changed);
 	peer_request_done(p);
 	send_reply(k, p, &text, changed);
-	secret_wipe(k->reply, text.len);
+	secret_wipe(k->texts->reply, text.len);
 }
 
 void

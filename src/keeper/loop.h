@@ -60,7 +60,9 @@ struct keeper {
 	struct reports reports;
 	struct log_pace refusals;
 	struct trail_prune prune;
-	uint8_t reply[WIRE_MESSAGE_MAX], message[WIRE_MESSAGE_MAX];
+	struct loop_texts {
+		uint8_t reply[WIRE_MESSAGE_MAX], message[WIRE_MESSAGE_MAX];
+	} * texts; /* of secret_pages: a key may be in them */
 };
 
 /* Watch a descriptor of the loop's; as epoll_ctl. */

@@ -28,6 +28,7 @@
 struct peer_message {
 	struct peer_message *next;
 	uint64_t ticket;
+	int secret; /* of secret_pages: who administers may be sent a key */
 	size_t len;
 	uint8_t bytes[];
 };
@@ -77,9 +78,7 @@ peer_refused(const struct peer *p, const char *why, struct log_pace *pace)
 void
 peer_request_done(struct peer *p)
 {
-	if (p->request != NULL)
-		secret_wipe(p->request, p->request_len);
-	free(p->request);
+	secret_pages_free(p->request, p->request_len);
 	p->request = NULL;
 	p->request_len = 0;
 }
@@ -93,7 +92,10 @@ drop_first(struct peer *p)
 	if (p->out == NULL)
 		p->out_end = &p->out;
 	secret_wipe(m->bytes, m->len);
-	free(m);
+	if (m->secret)
+		secret_pages_free(m, sizeof(*m) + m->len);
+	else
+		free(m);
 }
 
 void
@@ -109,7 +111,9 @@ peer_free(struct peer *p)
 void
 peer_queue(struct peer *p, struct span message, uint64_t ticket)
 {
-	struct peer_message *m = malloc(sizeof(*m) + message.len);
+	int secret = p->kind == PEER_ADMIN;
+	size_t size = sizeof(struct peer_message) + message.len;
+	struct peer_message *m = secret ? secret_pages(size, NULL) : malloc(size);
 
 	if (m == NULL) {
 		log_event(LOG_LVL_ERROR, "peer_dropped", "pid", LOG_NUM(p->who.pid), "why",
@@ -119,6 +123,7 @@ peer_queue(struct peer *p, struct span message, uint64_t ticket)
 	}
 	m->next = NULL;
 	m->ticket = ticket;
+	m->secret = secret;
 	m->len = message.len;
 	memcpy(m->bytes, message.p, message.len);
 	*p->out_end = m;

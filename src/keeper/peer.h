@@ -33,7 +33,7 @@ struct peer {
 	int closing;		  /* to be freed at the end of the round */
 	struct peer *next, *prev; /* of all; the loop's */
 
-	/* A JSON request that waits for its turn: a whole message, ours to wipe and free. */
+	/* A JSON request that waits for its turn: a whole message, ours, of secret_pages. */
 	uint8_t *request;
 	size_t request_len;
 	struct peer *next_waiting;

@@ -48,9 +48,11 @@ struct round {
 	size_t arena_used;
 	int64_t complained_us; /* CLOCK_MONOTONIC of the last log line about a failed batch */
 	int wrote;
-	uint8_t datagrams[DATAGRAMS_MAX][WIRE_BATCH_BYTES];
 	uint8_t arena[ROUND_CHECKS_MAX][WIRE_ANSWER_MAX]; /* answers, one behind the other */
-	uint8_t message[WIRE_MESSAGE_MAX];
+	struct round_in {
+		uint8_t datagrams[DATAGRAMS_MAX][WIRE_BATCH_BYTES];
+		uint8_t message[WIRE_MESSAGE_MAX];
+	} * in; /* of secret_pages: credentials */
 };
 
 struct round *
@@ -59,10 +61,12 @@ round_new(const struct round_with *with, struct err *e)
 	/* Six megabytes, of which the kernel gives what is used. */
 	struct round *r = calloc(1, sizeof(*r));
 
-	if (r == NULL)
+	if (r == NULL || (r->in = secret_pages(sizeof(*r->in), with->locked)) == NULL) {
 		err_set(e, ERR_SYSTEM, "out of memory");
-	else
-		r->with = *with;
+		free(r);
+		return NULL;
+	}
+	r->with = *with;
 	return r;
 }
 
@@ -70,7 +74,7 @@ void
 round_free(struct round **rp)
 {
 	if (*rp != NULL)
-		secret_wipe((*rp)->datagrams, sizeof((*rp)->datagrams));
+		secret_pages_free((*rp)->in, sizeof(*(*rp)->in));
 	free(*rp);
 	*rp = NULL;
 }
@@ -87,7 +91,7 @@ refuse(struct round *r, struct peer *p, const char *why)
 static void
 keep_request(struct round *r, struct peer *p, const uint8_t *message, size_t len)
 {
-	if ((p->request = malloc(len)) == NULL) {
+	if ((p->request = secret_pages(len, NULL)) == NULL) {
 		refuse(r, p, "out of memory");
 		return;
 	}
@@ -160,14 +164,14 @@ int
 round_full(const struct round *r, const struct peer *p)
 {
 	return room_for(r, p) < WIRE_BATCH_MAX ||
-	       sizeof(r->datagrams) - r->received < WIRE_BATCH_BYTES;
+	       sizeof(r->in->datagrams) - r->received < WIRE_BATCH_BYTES;
 }
 
 /* One datagram of a worker: 1 when there may be more. */
 static int
 receive_checks(struct round *r, struct peer *p)
 {
-	uint8_t *at = (uint8_t *)r->datagrams + r->received;
+	uint8_t *at = (uint8_t *)r->in->datagrams + r->received;
 	struct span datagram = {(const char *)at, 0};
 	ssize_t n = recv(p->fd, at, WIRE_BATCH_BYTES, MSG_DONTWAIT | MSG_TRUNC);
 
@@ -204,8 +208,8 @@ receive_many(struct round *r, struct peer *p)
 static void
 receive_one(struct round *r, struct peer *p)
 {
-	ssize_t n = recv(p->fd, r->message, sizeof(r->message), MSG_DONTWAIT | MSG_TRUNC);
-	struct span message = {(const char *)r->message, 0};
+	ssize_t n = recv(p->fd, r->in->message, sizeof(r->in->message), MSG_DONTWAIT | MSG_TRUNC);
+	struct span message = {(const char *)r->in->message, 0};
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -213,21 +217,21 @@ receive_one(struct round *r, struct peer *p)
 		p->closing = 1;
 		return;
 	}
-	message.len = (size_t)n < sizeof(r->message) ? (size_t)n : sizeof(r->message);
-	if ((size_t)n > sizeof(r->message)) {
+	message.len = (size_t)n < sizeof(r->in->message) ? (size_t)n : sizeof(r->in->message);
+	if ((size_t)n > sizeof(r->in->message)) {
 		refuse(r, p, "a message larger than any may be");
 	} else if (wire_type_of(message) == WIRE_ADMIN) {
-		keep_request(r, p, r->message, message.len);
+		keep_request(r, p, r->in->message, message.len);
 	} else if (message.len <= WIRE_BATCH_BYTES) {
-		uint8_t *at = (uint8_t *)r->datagrams + r->received;
+		uint8_t *at = (uint8_t *)r->in->datagrams + r->received;
 
-		memcpy(at, r->message, message.len);
+		memcpy(at, r->in->message, message.len);
 		r->received += message.len;
 		add_checks(r, p, (struct span){(const char *)at, message.len});
 	} else {
 		refuse(r, p, "a malformed message");
 	}
-	secret_wipe(r->message, message.len);
+	secret_wipe(r->in->message, message.len);
 }
 
 /* What the first message is; PEER_NEW when it is not there yet. */
@@ -506,7 +510,7 @@ round_answer(struct round *r, int64_t mono_us)
 			answer_peer(r, p, from, to, mono_us);
 		from = to;
 	}
-	secret_wipe(r->datagrams, r->received);
+	secret_wipe(r->in->datagrams, r->received);
 	r->received = 0;
 	r->n = r->nstrangers = 0;
 	r->arena_used = 0;

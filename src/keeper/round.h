@@ -30,6 +30,7 @@ struct round_with {
 	struct lastbatch *last;
 	struct reports *reports;
 	struct log_pace *refusals; /* of the log lines about refused peers */
+	int *locked;		   /* told whether credentials are in locked memory; or NULL */
 };
 
 struct round *round_new(const struct round_with *, struct err *);

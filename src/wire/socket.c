@@ -167,7 +167,7 @@ wire_connect(const char *path, struct err *e)
 static int
 send_request(int fd, struct span request, struct err *e)
 {
-	uint8_t *mem = malloc(WIRE_MESSAGE_MAX);
+	uint8_t *mem = secret_pages(WIRE_MESSAGE_MAX, NULL);
 	struct wbuf w;
 	ssize_t n;
 	int rc = -1;
@@ -189,8 +189,7 @@ send_request(int fd, struct span request, struct err *e)
 	}
 	rc = 0;
 out:
-	secret_wipe(mem, WIRE_MESSAGE_MAX);
-	free(mem);
+	secret_pages_free(mem, WIRE_MESSAGE_MAX);
 	return rc;
 }
 
@@ -224,7 +223,7 @@ wire_call(int fd, struct span request, char *reply, size_t cap, int64_t timeout_
 		reply[0] = '\0';
 	if (send_request(fd, request, e) != 0)
 		return -1;
-	if ((mem = malloc(WIRE_MESSAGE_MAX)) == NULL)
+	if ((mem = secret_pages(WIRE_MESSAGE_MAX, NULL)) == NULL)
 		return err_set(
 		    e, ERR_SYSTEM, "out of memory; whether anything was changed is unknown");
 	if (wait_readable(fd, deadline_us) != 1) {
@@ -255,7 +254,6 @@ wire_call(int fd, struct span request, char *reply, size_t cap, int64_t timeout_
 	}
 	rc = (long)body.len;
 out:
-	secret_wipe(mem, WIRE_MESSAGE_MAX);
-	free(mem);
+	secret_pages_free(mem, WIRE_MESSAGE_MAX);
 	return rc;
 }

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from harness.backend import Backend
+from harness.daemon import Daemon
 from harness.nginx import NginxAuthRequest
 
 
@@ -107,6 +108,42 @@ def test_memory_of_a_used_process(used, directory, role):
             assert not [n for n in needles if n in data]
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+def locked(pid):
+    """KiB of the mappings of a process that are kept from swap and from dumps."""
+    total = size = 0
+    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        word = line.split()
+        if word[0] == "Size:":
+            size = int(word[1])
+        elif word[0] == "VmFlags:" and {"lo", "dd"} <= set(word):
+            total += size
+    return total
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to look into a process that is not dumpable, and to start one as another user")
+@pytest.mark.parametrize("kib, enough", [(4096, True), (64, False)])
+def test_what_keys_pass_through_is_locked(directory, kib, enough):
+    """The keeper's buffers for credentials, requests and replies. Where it may not lock them it serves all the same, and says so; the peppers' memory is locked in any case."""
+    directory.chmod(0o755)
+    d = Daemon(directory / "d", user="nobody", group="nogroup")
+    d.pepper()
+    os.chown(d.settings["pepper_file"], 65534, 65534)
+    before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (kib * 1024, before[1]))
+    try:
+        d.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, before)
+    try:
+        _, key = d.create()
+        assert d.ask(key).status == 200
+        # Datagrams of a round, a message in, a reply and its message out.
+        assert (locked(d.keeper_pid()) >= 64 + 2048 + 128 + 256) == enough and locked(d.keeper_pid()) >= 64
+        assert ("buffers_not_locked" in d.log()) != enough
+    finally:
+        d.stop()
 
 
 def test_a_key_where_none_belongs(daemon):

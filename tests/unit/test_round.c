@@ -62,7 +62,7 @@ rig_open(struct rig *g)
 	assert_int_equal(lastbatch_load(&g->last, g->f->store, clock_mono_us(), &g->f->e), 0);
 	memset(&g->reports, 0, sizeof(g->reports));
 	with = (struct round_with){
-	    g->f->store, g->f->decide, &g->steady, &g->last, &g->reports, &g->refusals};
+	    g->f->store, g->f->decide, &g->steady, &g->last, &g->reports, &g->refusals, NULL};
 	g->round = round_new(&with, &g->f->e);
 	assert_non_null(g->round);
 	rig_connect(g);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +210,75 @@ secure_heap_is_locked(void **state)
 	assert_int_equal(in_child(heap_without_the_right), 0);
 }
 
+/* The flags of the mapping that ${p} is in, as proc(5) shows them; 1 if ${flag} is among them. */
+static int
+has_flag(const void *p, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	uintptr_t from, to;
+	char line[512], word[8];
+	int in = 0, has = -1;
+
+	assert_true(snprintf(word, sizeof(word), " %s", flag) > 0);
+	while (f != NULL && has < 0 && fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+			in = (uintptr_t)p >= from && (uintptr_t)p < to;
+		else if (in && strncmp(line, "VmFlags:", 8) == 0)
+			has = strstr(line, word) != NULL;
+	}
+	if (f != NULL)
+		fclose(f);
+	return has;
+}
+
+#define PAGES_BYTES (200 << 10)
+
+static int
+pages(void)
+{
+	int locked = -1;
+	uint8_t *p = secret_pages(PAGES_BYTES, &locked);
+
+	if (p == NULL || locked != 1 || p[0] != 0 || p[PAGES_BYTES - 1] != 0)
+		return 1;
+	p[0] = p[PAGES_BYTES - 1] = 1;
+	if (has_flag(p, "lo") != 1 || has_flag(p + PAGES_BYTES - 1, "lo") != 1 ||
+	    has_flag(p, "dd") != 1 || locked_kib() < PAGES_BYTES / 1024)
+		return 2;
+	secret_pages_free(p, PAGES_BYTES);
+	secret_pages_free(NULL, PAGES_BYTES);
+	return locked_kib() == 0 ? 0 : 3;
+}
+
+/* What passes through is served all the same, and in no core. */
+static int
+pages_without_the_right(void)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct none[2] = {{0}};
+	struct rlimit limit = {0, 0};
+	int locked = -1;
+	uint8_t *p;
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || syscall(SYS_capset, &header, none) != 0)
+		return 1;
+	if ((p = secret_pages(PAGES_BYTES, &locked)) == NULL || locked != 0)
+		return 2;
+	p[PAGES_BYTES - 1] = 1;
+	if (has_flag(p, "lo") != 0 || has_flag(p, "dd") != 1)
+		return 3;
+	secret_pages_free(p, PAGES_BYTES);
+	return 0;
+}
+
+static void
+pages_are_locked(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(pages), 0);
+	assert_int_equal(in_child(pages_without_the_right), 0);
+}
+
 static int
 freed_blocks(void)
 {
@@ -249,6 +319,7 @@ main(void)
 	    cmocka_unit_test(secure_heap),
 #ifndef __SANITIZE_ADDRESS__
 	    cmocka_unit_test(secure_heap_is_locked),
+	    cmocka_unit_test(pages_are_locked),
 	    cmocka_unit_test(freed_blocks_are_overwritten),
 #endif
 	};
