@@ -116,6 +116,22 @@ put_first(cJSON *decision, cJSON *steps)
 		cJSON_Delete(steps);
 }
 
+/* The keeper is not asked what a worker refuses; but whoever names a key is told that there is
+ * none. */
+static int
+check_there(struct tool *t, const char *id, struct err *e)
+{
+	cJSON *request = cJSON_CreateObject(), *record = NULL;
+
+	if (cJSON_AddStringToObject(request, "id", id) != NULL)
+		record = tool_ask(t, "key.show", request, e);
+	else
+		err_set(e, ERR_SYSTEM, "out of memory");
+	cJSON_Delete(request);
+	cJSON_Delete(record);
+	return record != NULL ? 0 : -1;
+}
+
 /* ${key}: NULL when the request names it by its id. */
 static cJSON *
 decide(struct tool *t, struct options *o, const char *key, struct err *e)
@@ -124,6 +140,9 @@ decide(struct tool *t, struct options *o, const char *key, struct err *e)
 	enum verdict verdict;
 
 	if (asked_walk(t->config, o, key, steps, &verdict, e) == -1)
+		goto out;
+	if (verdict != VERDICT_OK && key == NULL &&
+	    check_there(t, json_str(o->request, "id", NULL), e) == -1)
 		goto out;
 	if (verdict != VERDICT_OK)
 		decision = refused_by_worker(verdict);

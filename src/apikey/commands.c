@@ -11,6 +11,7 @@
 #include "apikey/command.h"
 #include "apikey/commands.h"
 #include "core/plan.h"
+#include "core/rotation.h"
 
 const struct option_def command_globals[] = {
     /* They stand before the command or after it. */
@@ -224,6 +225,7 @@ static const struct option_def rotate_options[] = {
 	.kind = OPTION_DURATION,
 	.member = "grace",
 	.arg = "DURATION",
+	.max = ROTATION_GRACE_MAX_US / 1000000,
 	.help = "how long the old secret still works: 0 to 90d; 24h if not given"},
     {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .help = "print the key and nothing else"},
     {.name = NULL}};

@@ -21,6 +21,7 @@
 
 #include "apikey/keyin.h"
 #include "base/secret.h"
+#include "base/span.h"
 
 static const int held[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
 
@@ -120,14 +121,17 @@ read_line(char *line, size_t cap, struct err *e)
 	return n == -1 ? -1 : (ssize_t)len;
 }
 
-/* Cut ${line} of ${len} bytes at its end, which must be the end of the input, too. */
+/*
+ * The key in ${line} of ${len} bytes, whose end must be the end of the input, too.  Blanks around
+ * it are none of it, as in a header.
+ */
 static int
-one_line(char *line, size_t len, size_t *out, struct err *e)
+one_line(const char *line, size_t len, struct span *out, struct err *e)
 {
 	const char *end = memchr(line, '\n', len);
 	size_t n = end == NULL ? len : (size_t)(end - line);
 
-	*out = 0;
+	*out = (struct span){NULL, 0};
 	if (end != NULL && n + 1 < len)
 		return err_set(e, ERR_USAGE,
 		    "standard input has more than one line; give it the key and nothing else");
@@ -138,11 +142,11 @@ one_line(char *line, size_t len, size_t *out, struct err *e)
 		    "the line on standard input is longer than %d bytes; give it the key and "
 		    "nothing else",
 		    KEYIN_MAX);
-	if (n == 0)
+	*out = span_trim((struct span){line, n});
+	if (out->len == 0)
 		return err_set(e, ERR_USAGE,
 		    "no key on standard input; pipe it in, or type it when asked (it is never an "
 		    "argument)");
-	*out = n;
 	return 0;
 }
 
@@ -151,15 +155,15 @@ keyin_read(char out[KEYIN_MAX + 1], struct err *e)
 {
 	char line[KEYIN_MAX + 3]; /* and room to see that it is too long */
 	ssize_t len;
-	size_t n;
+	struct span key;
 	int rc = -1;
 
 	memset(out, 0, KEYIN_MAX + 1);
 	do {
 		len = read_line(line, sizeof(line), e);
 	} while (len == -2);
-	if (len >= 0 && one_line(line, (size_t)len, &n, e) == 0) {
-		memcpy(out, line, n);
+	if (len >= 0 && one_line(line, (size_t)len, &key, e) == 0) {
+		memcpy(out, key.p, key.len);
 		rc = 0;
 	}
 	secret_wipe(line, sizeof(line));

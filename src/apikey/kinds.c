@@ -156,10 +156,15 @@ apply_number(const struct kinds_use *u, struct err *e)
 static int
 apply_duration(const struct kinds_use *u, struct err *e)
 {
+	char most[32];
 	int64_t us;
 
 	if (clock_duration_parse(u->value, &us) == -1)
 		return bad(u, e, "must be a number and s, m, h, d or w, like 14d");
+	if (u->def->max != 0 && us > u->def->max * CLOCK_SECOND) {
+		clock_duration_format(u->def->max * CLOCK_SECOND, most, sizeof(most));
+		return err_set(e, ERR_USAGE, "--%s %s: at most %s", u->def->name, u->value, most);
+	}
 	return put(u, cJSON_CreateNumber((double)(us / CLOCK_SECOND)), e);
 }
 

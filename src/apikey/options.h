@@ -51,7 +51,7 @@ struct option_def {
 	    *member;	 /* in the request; NULL: a matter of the tool alone, see options_local */
 	const char *arg; /* what the manual calls its value */
 	const char *choices; /* OPTION_CHOICE: "key|owner" */
-	int64_t max;	     /* OPTION_NUMBER */
+	int64_t max;	     /* OPTION_NUMBER; OPTION_DURATION: seconds, 0 for any */
 	int required;
 	const char *help;
 };

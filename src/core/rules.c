@@ -81,7 +81,7 @@ say_state(struct note *n, const struct keyrec *k, enum keyrec_now state)
 	case KEYREC_NOW_ACTIVE:
 		if (k->expires_us != 0)
 			clock_rfc3339(k->expires_us, at);
-		say(n, "active, %s %s", k->expires_us != 0 ? "expires" : "never expires", at);
+		say(n, "active, %s%s", k->expires_us != 0 ? "expires " : "never expires", at);
 		break;
 	}
 }

@@ -388,8 +388,19 @@ def test_explaining_counts_and_marks_nothing(daemon):
     assert "refused (rate_limited, status 429)" in human and "192.0.2.7 is in 192.0.2.0/24" in human
 
 
+def test_blanks_around_the_key_are_none_of_it(shared):
+    """The gate trims them; the explanation said key_invalid."""
+    _, key = shared.create("acme")
+    for text in (f"  {key}\t\n", f"\t{key}", f"{key} \r\n"):
+        assert steps(shared, key=text)[0]["code"] == "ok" == code(shared.ask(HTTP_X_API_KEY=text.rstrip("\r\n")))
+    assert "no key on standard input" in shared.tool("check", input=" \t\n", check=2).stderr
+
+
 def test_what_check_cannot_take(shared):
     kid, key = shared.create("acme")
+    # Also where a worker would refuse, which asks nobody.
+    for words in ([], ["--http"], ["--uri", "/a/../b"]):
+        assert "there is no key" in shared.tool("check", "--id", "key_" + "0" * 16, *words, check=1).stderr
     assert "not the id of a key" in shared.tool("check", "--id", "nonsense", check=1).stderr
     assert "there is no key" in shared.tool("check", "--id", "key_" + "0" * 16, check=1).stderr
     assert "exclude each other" in shared.tool("check", "--http", "--https", input=key, check=2).stderr

@@ -31,6 +31,7 @@ static const struct option_def own[] = {
     {.name = "env", .kind = OPTION_CHOICE, .member = "env", .arg = "E", .choices = "live|test"},
     {.name = "cost", .kind = OPTION_NUMBER, .member = "cost", .arg = "N", .max = 1000000},
     {.name = "expiring", .kind = OPTION_DURATION, .member = "expiring", .arg = "D"},
+    {.name = "grace", .kind = OPTION_DURATION, .member = "grace", .arg = "D", .max = 7776000},
     {.name = "expires", .kind = OPTION_UNTIL, .member = "expires", .arg = "W"},
     {.name = "not-before", .kind = OPTION_FROM, .member = "not_before", .arg = "W"},
     {.name = "since", .kind = OPTION_SINCE, .member = "since", .arg = "W"},
@@ -197,6 +198,8 @@ test_times(void **state)
 	expect_refused("--expires 0", "is over");
 	expect_refused("--expires soon", "--expires soon");
 	expect_refused("--expires 2027-02-30", "--expires");
+	expect("--grace 90d", "{\"grace\":7776000}");
+	expect_refused("--grace 91d", "--grace 91d: at most 90d");
 	expect("--not-before 1d", "{\"not_before\":\"2026-11-22T12:00:00Z\"}");
 	expect("--not-before 2027-01-31", "{\"not_before\":\"2027-01-31T00:00:00Z\"}");
 	expect("--not-before now", "{\"not_before\":null}");
