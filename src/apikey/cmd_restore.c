@@ -6,8 +6,11 @@
  * Root opens the backup's files, becomes the service user for good, and then all of it is done in
  * that one's name: the copy, its verification, the renames, the first opening.
  *
- * Invariants: nothing is ever restored that does not verify, nor over a store that somebody owns;
- * files of a store that is replaced are moved aside, not deleted.
+ * With --accept-log it may be any store, that of the service too: restored onto itself, it opens
+ * again when nobody could tell whether its log is whole.
+ *
+ * Invariants: nothing is ever restored that does not open and verify, nor over a store that
+ * somebody owns; files of a store that is replaced are moved aside, not deleted.
  */
 
 #include "apikey/apart.h"
@@ -30,12 +33,14 @@ restore(void *cookie, struct err *e)
 	char made[MANIFEST_TIME];
 
 	workdir_sweep();
-	if (manifest_read(fd, dir, made, e) != 0)
+	if ((fd >= 0 && manifest_read(fd, dir, made, e) != 0) ||
+	    copies_encrypted_right(r->tool, r->source, e) != 0)
 		return -1;
 	progress_begin(r->progress);
 	rc = copies_restore(r, e);
 	progress_end(r->progress);
-	return rc == 0 && copies_report(r, "restored", made, e) == 0 ? TOOL_DONE : -1;
+	return rc == 0 && copies_report(r, "restored", fd >= 0 ? made : NULL, e) == 0 ? TOOL_DONE
+										      : -1;
 }
 
 /* What a restore that is interrupted leaves the next one removes; until then it does no harm. */
@@ -51,7 +56,8 @@ cmd_db_restore(struct tool *t, struct options *o, struct err *e)
 {
 	const char *dir = json_str(o->request, "dir", NULL);
 	struct progress p;
-	struct copies_restore r = {.tool = t, .progress = &p, .verify = 1};
+	struct copies_restore r = {
+	    .tool = t, .progress = &p, .verify = 1, .accept_log = options_local(o, "accept-log")};
 	struct apart apart = {.work = restore, .after = leave, .cookie = &r};
 	struct store_source *source;
 	struct service service;
@@ -60,7 +66,8 @@ cmd_db_restore(struct tool *t, struct options *o, struct err *e)
 	if ((source = store_source_open(dir, e)) == NULL)
 		return -1;
 	r.source = source;
-	if (store_source_file(source, SNAPSHOT_MANIFEST) < 0)
+	copies_quiet(t);
+	if (store_source_file(source, SNAPSHOT_MANIFEST) < 0 && !r.accept_log)
 		err_set(e, ERR_NOT_FOUND, "%s: there is no backup (no %s in it)", dir,
 		    SNAPSHOT_MANIFEST);
 	else if (service_find(t->config, &service, e) == 0 &&

@@ -72,19 +72,27 @@ verify_source(struct verifying *v, struct err *e)
 static int
 look(struct verifying *v, struct err *e)
 {
-	const char *dir = v->work.store;
-	int rc = v->source != NULL ? snapshot_of(v->found.tool, v->source, dir, &v->progress, e)
-				   : snapshot_take(v->found.tool, dir, &v->progress, e);
+	struct tool *t = v->found.tool;
+	const char *dir = v->work.store, *of = t->config->state_dir;
+	int rc;
 
+	if (v->source != NULL) {
+		of = store_source_dir(v->source);
+		if (copies_encrypted_right(t, v->source, e) != 0)
+			return -1;
+	}
+	rc = v->source != NULL ? snapshot_of(t, v->source, dir, &v->progress, e)
+			       : snapshot_take(t, dir, &v->progress, e);
 	/* What cannot be recovered is a finding, not a failure to look. */
 	if (rc != 0 && e->code == ERR_CORRUPT) {
+		copies_rename(e, dir, of);
 		copies_found(&v->found, e->msg);
 		return v->source != NULL ? verify_source(v, e) : 0;
 	}
 	if (rc == 0)
 		rc = copies_verify(dir, &v->found, e);
 	if (rc == 0 && v->source == NULL && v->found.n == 0)
-		rc = verify_trail(v->found.tool, &v->found, e);
+		rc = verify_trail(t, &v->found, e);
 	return rc;
 }
 

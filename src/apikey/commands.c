@@ -247,6 +247,12 @@ static const struct option_def purge_options[] = {
 static const struct option_def load_options[] = {
     {.name = "restart", .kind = OPTION_FLAG, .help = "forget an interrupted load"}, {.name = NULL}};
 
+static const struct option_def restore_options[] = {
+    {.name = "accept-log",
+	.kind = OPTION_FLAG,
+	.help = "believe a log that is cut, or that nothing says the length of"},
+    {.name = NULL}};
+
 static const struct option_def revoke_options[] = {
     {.name = "reason",
 	.kind = OPTION_TEXT,
@@ -608,10 +614,16 @@ static const struct command commands[] = {
 	"Copying may take 30 minutes beside a running apikeyd, which takes no checkpoint "
 	"meanwhile;\n"
 	"what takes longer is for one that is stopped.\n"},
-    {"db", "restore", cmd_db_restore, NULL, dir_operand, 0, "make a backup the store",
-	"Refused while apikeyd runs. A store that is there is moved aside, into a directory of "
-	"its\n"
-	"own. Keys revoked, disabled or rotated since the backup are as they were before.\n"},
+    {"db", "restore", cmd_db_restore, restore_options, dir_operand, 0, "make a backup the store",
+	"Refused while apikeyd runs. A copy of the backup is opened and verified; then the store "
+	"that\n"
+	"is there is moved aside, into a directory of its own. Keys revoked, disabled or rotated\n"
+	"since the backup are as they were before.\n"
+	"With --accept-log DIR may be any directory with a store's files, the store's own too, "
+	"and\n"
+	"its log is taken for whole, wherever it ends: for one that was copied without its file\n"
+	"flushed, or whose log is damaged and of which there is no backup. What was changed last\n"
+	"may be missing then: a revoked key may be valid again.\n"},
     {"db", "dump", cmd_db_dump, NULL, NULL, 0, "print the store as lines of JSON",
 	"Every record as of one moment, in a form that outlives releases and machines, and a hash\n"
 	"of all at the end. No key and no pepper is in it. apikeyd may go on meanwhile.\n"},

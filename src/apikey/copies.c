@@ -91,6 +91,39 @@ copies_open(const struct tool *t, const char *dir, struct err *e)
 }
 
 int
+copies_encrypted_right(const struct tool *t, const struct store_source *source, struct err *e)
+{
+	const char *dir = store_source_dir(source);
+	int is = store_source_encrypted(source);
+
+	if (is == 1 && !t->config->encrypt_store)
+		return err_set(e, ERR_CONFLICT,
+		    "%s: the store in it is encrypted, but encrypt_store is not set: set it", dir);
+	if (is == 0 && t->config->encrypt_store)
+		return err_set(e, ERR_CONFLICT,
+		    "%s: the store in it is not encrypted, but encrypt_store is set: take it out; "
+		    "to encrypt what was restored, dump it, set encrypt_store and load the dump",
+		    dir);
+	return 0;
+}
+
+void
+copies_rename(struct err *e, const char *dir, const char *of)
+{
+	char text[sizeof(e->msg)] = "";
+	const char *from = e->msg, *at;
+	size_t n = 0;
+
+	while ((at = strstr(from, dir)) != NULL && n < sizeof(text)) {
+		n += (size_t)snprintf(
+		    text + n, sizeof(text) - n, "%.*s%s", (int)(at - from), from, of);
+		from = at + strlen(dir);
+	}
+	if (n > 0)
+		(void)err_set(e, e->code, "%s%s", text, n < sizeof(text) ? from : "");
+}
+
+int
 copies_verify_files(const char *dir, struct copies_findings *f, struct err *e)
 {
 	struct store_verify with = {.found = found, .at = at, .cookie = f};
@@ -158,31 +191,47 @@ replaced_name(const char *state_dir, int64_t now_us, char name[64], struct err *
 	return 0;
 }
 
-/* Does it verify?  Its pages only: its records did when it was made. */
+/* Does it open, which recovers it, and verify?  Its pages only: its records did when it was made.
+ * Before it is recovered its pages may be of different moments. */
 static int
-whole(void *cookie, const char *copy, struct err *e)
+open_and_verify(const struct copies_restore *r, const char *copy, struct err *e)
 {
-	const struct copies_restore *r = cookie;
 	struct copies_findings f = {.tool = r->tool, .progress = r->progress, .quiet = 1};
-	const char *dir = store_source_dir(r->source);
+	struct store *s = copies_open(r->tool, copy, e);
 
+	if (s == NULL)
+		return -1;
+	store_close(&s);
 	if (!r->verify)
 		return 0;
 	if (copies_verify_files(copy, &f, e) != 0)
 		return -1;
 	return f.n == 0 ? 0
-			: err_set(e, ERR_CORRUPT,
-			      "%s: the backup is damaged, and nothing was changed; see: apikey db "
-			      "verify %s",
-			      dir, dir);
+			: err_set(e, ERR_CORRUPT, "%s: it is damaged; see: apikey db verify %s",
+			      copy, copy);
+}
+
+static int
+whole(void *cookie, const char *copy, struct err *e)
+{
+	const struct copies_restore *r = cookie;
+
+	progress_at(r->progress, "recovering the copy");
+	if (open_and_verify(r, copy, e) == 0)
+		return 0;
+	copies_rename(e, copy, store_source_dir(r->source));
+	return err_wrap(e, "nothing was changed");
 }
 
 int
 copies_restore(struct copies_restore *r, struct err *e)
 {
 	const char *state_dir = r->tool->config->state_dir;
-	struct store_restore with = {
-	    .source = r->source, .check = whole, .copied = told, .cookie = r};
+	struct store_restore with = {.source = r->source,
+	    .accept_log = r->accept_log,
+	    .check = whole,
+	    .copied = told,
+	    .cookie = r};
 	int there = store_files_in(state_dir, e);
 
 	r->name[0] = '\0';
@@ -206,7 +255,8 @@ open_restored(struct tool *t, struct err *e)
 }
 
 static int
-report_json(const char *made, const char *keys, const char *replaced, struct err *e)
+report_json(const struct copies_restore *r, const char *made, const char *keys,
+    const char *replaced, struct err *e)
 {
 	cJSON *o = cJSON_CreateObject();
 	int rc;
@@ -218,6 +268,8 @@ report_json(const char *made, const char *keys, const char *replaced, struct err
 		cJSON_AddStringToObject(o, "replaced", replaced);
 	else
 		cJSON_AddNullToObject(o, "replaced");
+	if (r->accept_log)
+		cJSON_AddTrueToObject(o, "log_accepted");
 	rc = output_json(o, e);
 	cJSON_Delete(o);
 	return rc;
@@ -236,12 +288,15 @@ copies_report(const struct copies_restore *r, const char *verb, const char *made
 		return -1;
 	keys = tool_text(stat, "keys", buf);
 	if (t->json) {
-		rc = report_json(made, keys, replaced, e);
+		rc = report_json(r, made, keys, replaced, e);
 	} else {
 		printf("%s %s keys%s%s\n", verb, keys, made != NULL ? ", as they were at " : "",
 		    made != NULL ? made : "");
 		if (replaced != NULL)
 			printf("what was there is in %s/%s\n", t->config->state_dir, replaced);
+		if (r->accept_log)
+			printf("nobody can tell whether its log was whole: what was changed last "
+			       "may be missing\n");
 		printf("keys that were revoked or rotated since it was made are as they were "
 		       "before: look through them before you start apikeyd\n");
 	}

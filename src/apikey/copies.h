@@ -31,18 +31,24 @@ int copies_verify(const char *dir, struct copies_findings *, struct err *)
 /* The files of a store that nobody has open. */
 int copies_verify_files(const char *dir, struct copies_findings *, struct err *)
     __attribute__((warn_unused_result));
+/* Are the files encrypted or not, as the configuration says?  0, -1. */
+int copies_encrypted_right(const struct tool *, const struct store_source *, struct err *)
+    __attribute__((warn_unused_result));
+/* What is said of the copy in ${dir} is said of ${of}, which it was made from. */
+void copies_rename(struct err *, const char *dir, const char *of);
 /* One more. */
 void copies_found(struct copies_findings *, const char *what);
 
 /*
- * The store in r->source takes the place of the configured one; r->name is then a directory in
- * state_dir with what was there, or "" when nothing was.
+ * The store in r->source takes the place of the configured one, if a copy of it opens; r->name is
+ * then a directory in state_dir with what was there, or "" when nothing was.
  */
 struct copies_restore {
 	struct tool *tool;
 	struct progress *progress;
 	const struct store_source *source;
-	int verify; /* its files, first */
+	int verify;	/* its files, too */
+	int accept_log; /* as in struct store_restore */
 	char name[64];
 };
 int copies_restore(struct copies_restore *, struct err *) __attribute__((warn_unused_result));

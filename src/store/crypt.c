@@ -10,6 +10,7 @@
  * was made with.
  */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -23,41 +24,58 @@
 
 /* 1 encrypted, 0 not, -1 there is no file. */
 static int
-is_encrypted(struct store *s)
+is_encrypted(int fd)
 {
 	uint8_t head[META_PROBE];
-	int fd = openat(s->dir_fd, store_db_specs[STORE_DB_META].file, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
 
-	if (fd < 0)
+	if (fd < 0 || pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head))
 		return -1;
-	n = pread(fd, head, sizeof(head), 0);
-	close(fd);
-	return n != (ssize_t)sizeof(head) ? -1 : head[META_CIPHER] != 0;
+	return head[META_CIPHER] != 0;
 }
 
-static int
-key_fits(struct store *s, struct err *e)
+int
+store_source_encrypted(const struct store_source *source)
+{
+	return is_encrypted(store_source_file(source, store_db_specs[STORE_DB_META].file));
+}
+
+int
+store_crypt_open(const char *dir, const char *key, DB **out)
 {
 	char path[PATH_BYTES];
 	DB *db;
 	int n, ret;
 
-	n = snprintf(path, sizeof(path), "%s/%s", s->dir, store_db_specs[STORE_DB_META].file);
+	*out = NULL;
+	n = snprintf(path, sizeof(path), "%s/%s", dir, store_db_specs[STORE_DB_META].file);
 	if (n < 0 || (size_t)n >= sizeof(path))
-		return err_set(e, ERR_INPUT, "%.80s...: too long a path", s->dir);
+		return ENAMETOOLONG;
 	if ((ret = db_create(&db, NULL, 0)) != 0)
-		return err_set(e, ERR_SYSTEM, "%s: %s", path, db_strerror(ret));
+		return ret;
 	db->set_errcall(db, store_say_nothing);
-	if ((ret = db->set_encrypt(db, s->key, DB_ENCRYPT_AES)) == 0)
-		ret = db->open(db, NULL, path, NULL, DB_UNKNOWN, DB_RDONLY, 0);
-	(void)db->close(db, 0);
+	if (key != NULL)
+		ret = db->set_encrypt(db, key, DB_ENCRYPT_AES);
 	if (ret == 0)
-		return 0;
-	return err_set(e, ERR_CORRUPT,
-	    "%s: encrypted with another key than the one in the pepper file, or damaged: restore "
-	    "that file, or a backup",
-	    path);
+		ret = db->open(db, NULL, path, NULL, DB_UNKNOWN, DB_RDONLY, 0);
+	if (ret == 0)
+		*out = db;
+	else
+		(void)db->close(db, 0);
+	return ret;
+}
+
+int
+store_crypt_key_fits(const char *dir, const char *key, struct err *e)
+{
+	DB *db;
+
+	if (store_crypt_open(dir, key, &db) != 0)
+		return err_set(e, ERR_CORRUPT,
+		    "%s/%s: encrypted with another key than the one in the pepper file, or "
+		    "damaged: restore that file, or a backup",
+		    dir, store_db_specs[STORE_DB_META].file);
+	(void)db->close(db, 0);
+	return 0;
 }
 
 void
@@ -71,8 +89,11 @@ store_say_nothing(const DB_ENV *env, const char *prefix, const char *message)
 int
 store_crypt_check(struct store *s, struct err *e)
 {
-	int encrypted = is_encrypted(s);
+	int fd = openat(s->dir_fd, store_db_specs[STORE_DB_META].file, O_RDONLY | O_CLOEXEC);
+	int encrypted = is_encrypted(fd);
 
+	if (fd >= 0)
+		close(fd);
 	if (encrypted < 0)
 		return 0; /* new, or what is wrong with it comes to light elsewhere */
 	if (encrypted && s->key == NULL)
@@ -85,5 +106,5 @@ store_crypt_check(struct store *s, struct err *e)
 		    "%s: the store is not encrypted, but encrypt_store is set; take it out, dump "
 		    "the store, set it again and load the dump",
 		    s->dir);
-	return encrypted ? key_fits(s, e) : 0;
+	return encrypted ? store_crypt_key_fits(s->dir, s->key, e) : 0;
 }

@@ -26,8 +26,6 @@
 #include "base/log.h"
 #include "store/internal.h"
 
-#define LOCK_FILE "lock"
-
 /* Make the directory if it is missing. */
 static int
 dir_make(const char *dir, struct err *e)
@@ -105,12 +103,12 @@ lock_take(const char *dir, int fd, struct err *e)
 	if (fcntl(fd, F_OFD_SETLK, &whole) != 0) {
 		if (errno == EAGAIN || errno == EACCES)
 			return lock_busy(dir, fd, e);
-		return err_sys(e, "%s/" LOCK_FILE ": cannot lock", dir);
+		return err_sys(e, "%s/" STORE_LOCK_FILE ": cannot lock", dir);
 	}
 	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	if (n < 0 || (size_t)n >= sizeof(text))
 		return err_set(
-		    e, ERR_INTERNAL, "%s/" LOCK_FILE ": the process id is too long", dir);
+		    e, ERR_INTERNAL, "%s/" STORE_LOCK_FILE ": the process id is too long", dir);
 	/* A full disk must not keep the store closed: without the number a message is vaguer, no
 	 * more. */
 	if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n)
@@ -155,14 +153,15 @@ store_dir_claim(struct store *s, const char *dir, struct err *e)
 	close(at);
 	if (rc != 0)
 		return -1;
-	s->lock_fd = openat(s->dir_fd, LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	s->lock_fd =
+	    openat(s->dir_fd, STORE_LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->lock_fd == -1)
-		return err_sys(e, "%s/" LOCK_FILE ": cannot open", s->dir);
+		return err_sys(e, "%s/" STORE_LOCK_FILE ": cannot open", s->dir);
 	/* A link to somebody else's file would be written to, and given away. */
 	if (fstat(s->lock_fd, &lock) != 0 || !S_ISREG(lock.st_mode) ||
 	    (lock.st_uid != owner && lock.st_nlink != 1))
 		return err_set(e, ERR_DENIED,
-		    "%s/" LOCK_FILE ": is not a file of the store: remove it", s->dir);
+		    "%s/" STORE_LOCK_FILE ": is not a file of the store: remove it", s->dir);
 	return lock_take(s->dir, s->lock_fd, e);
 }
 

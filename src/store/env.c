@@ -137,7 +137,7 @@ open_fail(struct store *s, const char *file, int ret, struct err *e)
 }
 
 static int
-env_make(struct store *s, uint64_t cache_bytes, uint32_t with, struct err *e)
+set_hooks(struct store *s, struct err *e)
 {
 	int ret;
 
@@ -145,8 +145,17 @@ env_make(struct store *s, uint64_t cache_bytes, uint32_t with, struct err *e)
 	    (ret = db_env_set_func_open(store_sync_open)) != 0 ||
 	    (ret = db_env_set_func_pread(store_pages_pread)) != 0 ||
 	    (ret = db_env_set_func_seek(store_pages_seek)) != 0 ||
-	    (ret = db_env_set_func_pwrite(store_sync_pwrite)) != 0 ||
-	    (ret = db_env_create(&s->env, 0)) != 0) {
+	    (ret = db_env_set_func_pwrite(store_sync_pwrite)) != 0)
+		return store_fail(s, ret, "setting up Berkeley DB", e);
+	return 0;
+}
+
+static int
+env_make(struct store *s, uint64_t cache_bytes, uint32_t with, struct err *e)
+{
+	int ret;
+
+	if ((ret = db_env_create(&s->env, 0)) != 0) {
 		s->env = NULL;
 		return store_fail(s, ret, "setting up Berkeley DB", e);
 	}
@@ -176,8 +185,8 @@ env_open(struct store *s, uint64_t cache_bytes, struct err *e)
 {
 	const uint32_t all = DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG;
 
-	if (store_mark_read(s, e) != 0 || store_crypt_check(s, e) != 0 ||
-	    store_pages_whole(s, e) != 0)
+	if (set_hooks(s, e) != 0 || store_mark_read(s, e) != 0 || store_crypt_check(s, e) != 0 ||
+	    store_pages_whole(s, e) != 0 || store_mark_expect(s, e) != 0)
 		return -1;
 	if (s->marked.file != 0 && (env_make(s, CACHE_MIN, DB_INIT_LOG, e) != 0 ||
 				       store_mark_check(s, e) != 0 || env_end(s, e) != 0))
@@ -251,7 +260,8 @@ dbs_open(struct store *s, struct err *e)
 			return -1;
 		s->new_store = 0;
 	}
-	if (store_counts_read(s, e) != 0 || store_audit_load(s, e) != 0)
+	if (store_mark_load(s, e) != 0 || store_counts_read(s, e) != 0 ||
+	    store_audit_load(s, e) != 0)
 		return -1;
 	/* The names of new files; Berkeley DB syncs only their content. */
 	if (fsync(s->dir_fd) != 0)
@@ -285,7 +295,7 @@ store_open(const struct store_options *options, struct err *e)
 	heads = store_heads_bytes(s->heads);
 	cache = options->cache_bytes > heads ? options->cache_bytes - heads : 0;
 	if (store_dir_claim(s, options->dir, e) != 0 || env_open(s, cache, e) != 0 ||
-	    dbs_open(s, e) != 0 || store_logs_redo(s, e) != 0) {
+	    dbs_open(s, e) != 0 || store_logs_redo(s, e) != 0 || store_mark_begin(s, e) != 0) {
 		store_close(&s);
 		return NULL;
 	}
@@ -313,7 +323,8 @@ store_close(struct store **sp)
 		log_event(LOG_LVL_WARNING, "store_not_settled", "error", e.msg, NULL);
 	if (s->dbs[STORE_DBS - 1] != NULL && !atomic_load(&s->panicked))
 		s->env->txn_checkpoint(s->env, 0, 0, DB_FORCE);
-	if (s->opened_us != 0 && !atomic_load(&s->panicked) && store_mark_write(s, &e) != 0)
+	if (s->opened_us != 0 && !atomic_load(&s->panicked) &&
+	    (store_mark_write(s, &e) != 0 || store_mark_keep(s, &e) != 0))
 		log_event(LOG_LVL_WARNING, "store_mark_failed", "error", e.msg, NULL);
 	for (which = STORE_DBS - 1; which >= 0; which--)
 		if (s->dbs[which] != NULL)

@@ -103,7 +103,7 @@ store_housekeep(struct store *s, int force, struct err *e)
 	if (!held(s))
 		rc = checkpoint(s, force, e);
 	atomic_store(&s->checkpointing, 0);
-	return rc;
+	return rc == 0 ? store_mark_keep(s, e) : rc;
 }
 
 int

@@ -77,8 +77,10 @@ struct store {
 	char *dir;	 /* absolute */
 	const char *key; /* of the options, until they are opened; NULL: not encrypted */
 	int dir_fd, lock_fd, mark_fd;
-	DB_LSN marked; /* mark.c's: up to there the log is on disk, all that is known of it */
-	int new_store; /* being made */
+	DB_LSN marked;	/* mark.c's: up to there the log is on disk, all that is known of it */
+	int has_mark;	/* the file said so */
+	int needs_mark; /* the store says that there is one */
+	int new_store;	/* being made */
 	int encrypted;
 	uint64_t min_free_bytes;
 	int64_t opened_us, recovery_us;
@@ -114,6 +116,8 @@ struct store {
 
 /* ---- dir.c: the directory and the lock ---- */
 
+#define STORE_LOCK_FILE "lock"
+
 /* Fills dir, dir_fd and lock_fd of ${s}; the caller releases them on failure, too. */
 int store_dir_claim(struct store *, const char *dir, struct err *)
     __attribute__((warn_unused_result));
@@ -126,10 +130,21 @@ void store_dir_release(struct store *);
 /* For ever, or until the file is replaced: what is in this directory is no store. */
 int store_mark_unfinished(int dir_fd, const char *dir, struct err *)
     __attribute__((warn_unused_result));
+/* In a copy that is no store yet: the log is believed, wherever it ends.  Not of half a store. */
+int store_mark_forget(int dir_fd, const char *dir, struct err *)
+    __attribute__((warn_unused_result));
 /* Before recovery; a store that was refused for its log stays refused. */
 int store_mark_read(struct store *, struct err *) __attribute__((warn_unused_result));
+/* Still before it: the mark is there, if the store says that it has one. */
+int store_mark_expect(struct store *, struct err *) __attribute__((warn_unused_result));
 /* The log is not shorter than it was. */
 int store_mark_check(struct store *, struct err *) __attribute__((warn_unused_result));
+/* After recovery: the same as store_mark_expect, whatever could be read before. */
+int store_mark_load(struct store *, struct err *) __attribute__((warn_unused_result));
+/* From now on this store has a mark. */
+int store_mark_begin(struct store *, struct err *) __attribute__((warn_unused_result));
+/* By whoever flushes: should somebody have taken the file away, it is made anew. */
+int store_mark_keep(struct store *, struct err *) __attribute__((warn_unused_result));
 /* After a flush, by whoever flushed. */
 int store_mark_write(struct store *, struct err *) __attribute__((warn_unused_result));
 
@@ -149,6 +164,9 @@ int store_pages_check(struct store *, enum store_db, struct err *)
 int store_pages_begin(struct store *, enum store_db, int writes, struct err *)
     __attribute__((warn_unused_result));
 void store_pages_end(void);
+/* The same of a file of such pages that was opened without an environment; ${sums}: not encrypted.
+ */
+void store_pages_alone(uint32_t page_bytes, int sums);
 /* In the batch that makes a new store. */
 int store_pages_first(struct store *, struct err *) __attribute__((warn_unused_result));
 
@@ -156,6 +174,12 @@ int store_pages_first(struct store *, struct err *) __attribute__((warn_unused_r
 
 /* Before anything is opened: are the files encrypted with s->key, or not, as it says? */
 int store_crypt_check(struct store *, struct err *) __attribute__((warn_unused_result));
+/* meta.db by itself, only to be read, as it is before recovery: 0, or what Berkeley DB returned and
+ * *db is NULL.  ${key} may be NULL. */
+int store_crypt_open(const char *dir, const char *key, DB **db);
+/* It is that key, as far as the file can tell. */
+int store_crypt_key_fits(const char *dir, const char *key, struct err *)
+    __attribute__((warn_unused_result));
 /* For handles whose errors are ours to tell. */
 void store_say_nothing(const DB_ENV *, const char *prefix, const char *message);
 
@@ -341,6 +365,8 @@ const char *store_source_log(const struct store_source *, size_t at);
 
 /* Look at the format before anything else is opened: 1 ours, 0 a new store, -1. */
 int store_format_read(struct store *, struct err *) __attribute__((warn_unused_result));
+/* A record as it is before recovery: 1; 0 when there is none, or it cannot be read. */
+int store_meta_peek(struct store *, const char *name, uint8_t *, size_t cap, size_t *);
 /* In a batch: make a new store ours. */
 int store_format_write(struct store *, struct err *) __attribute__((warn_unused_result));
 int store_counts_read(struct store *, struct err *) __attribute__((warn_unused_result));

@@ -113,6 +113,26 @@ store_counts_write(struct store *s, struct err *e)
 	return store_db_put(s, STORE_DB_META, span_of(COUNTS_NAME), wbuf_view(&out), e);
 }
 
+/* Pages of a store that was not closed are of different moments: of a tree that is being split, a
+ * way may lead to one that was not written yet.  Such a page is an error, as in a store in use. */
+int
+store_meta_peek(struct store *s, const char *name, uint8_t *buf, size_t cap, size_t *len)
+{
+	DBT k = {.data = (void *)(uintptr_t)name, .size = (uint32_t)strlen(name)};
+	DBT v = {.data = buf, .ulen = (uint32_t)cap, .flags = DB_DBT_USERMEM};
+	DB *db;
+	int ret;
+
+	if (store_crypt_open(s->dir, s->key, &db) != 0)
+		return 0;
+	store_pages_alone(store_db_specs[STORE_DB_META].page_bytes, s->key == NULL);
+	ret = db->get(db, NULL, &k, &v, 0);
+	store_pages_end();
+	(void)db->close(db, 0);
+	*len = v.size;
+	return ret == 0;
+}
+
 int
 store_meta_get(
     struct store *s, const char *name, uint8_t *buf, size_t cap, size_t *len, struct err *e)
@@ -127,7 +147,7 @@ store_meta_put(struct store *s, const char *name, const void *bytes, size_t len,
 
 	if (key.len == 0 || key.len > META_NAME_MAX || len > STORE_META_MAX ||
 	    span_is(key, FORMAT_NAME) || span_is(key, COUNTS_NAME) ||
-	    span_is(key, STORE_AUDIT_HEAD))
+	    span_is(key, STORE_AUDIT_HEAD) || span_is(key, STORE_MARK_FILE))
 		return err_set(e, ERR_INTERNAL, "meta record \"%.64s\" of %zu bytes", name, len);
 	return store_db_put(s, STORE_DB_META, key, store_span(bytes, len), e);
 }

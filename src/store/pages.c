@@ -261,6 +261,15 @@ store_pages_begin(struct store *s, enum store_db which, int writes, struct err *
 }
 
 void
+store_pages_alone(uint32_t page_bytes, int sums)
+{
+	running.may_lack = NO_PAGE;
+	running.bad = 0;
+	running.sums = sums;
+	running.page_bytes = page_bytes;
+}
+
+void
 store_pages_end(void)
 {
 	running.page_bytes = 0;

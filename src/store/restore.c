@@ -4,8 +4,9 @@
  * Putting a backup in the place of a store.
  *
  * Nobody may own the store: its lock is held from before the first look to after the last rename.
- * The copy is made beside the store's files, in a directory of its own, and is whole and on disk
- * before the first of them is touched.  Files that are replaced are moved, never deleted.
+ * The copy is made beside the store's files, in a directory of its own, and is whole, was found
+ * good by who asked for it, and is on disk before the first of them is touched.  Files that are
+ * replaced are moved, never deleted.
  *
  * Between the first of these moves and the last one there are files of no store, or none, which
  * would open as a new one: so the mark says meanwhile that nothing here may be opened (mark.c).
@@ -83,6 +84,7 @@ clear(int fd)
 	for (int which = 0; which < STORE_DBS; which++)
 		(void)unlinkat(fd, store_db_specs[which].file, 0);
 	(void)unlinkat(fd, STORE_MARK_FILE, 0);
+	(void)unlinkat(fd, STORE_LOCK_FILE, 0);
 	store_remove_logs(fd);
 }
 
@@ -99,12 +101,13 @@ clear_place(struct store *s)
 	(void)unlinkat(s->dir_fd, PLACE, AT_REMOVEDIR);
 }
 
-/* The mark of a store that is replaced goes first: from then on it is ours. */
+/* The mark of a store that is replaced goes first.  Until it is ours the store has to keep it: it
+ * would not open without. */
 static int
-move_old(struct store *s, int old, struct err *e)
+keep_mark(struct store *s, int old, struct err *e)
 {
-	if (renameat(s->dir_fd, STORE_MARK_FILE, old, STORE_MARK_FILE) != 0 && errno != ENOENT)
-		return err_sys(e, "%s: cannot move " STORE_MARK_FILE, s->dir);
+	if (linkat(s->dir_fd, STORE_MARK_FILE, old, STORE_MARK_FILE, 0) != 0 && errno != ENOENT)
+		return err_sys(e, "%s: cannot keep " STORE_MARK_FILE, s->dir);
 	return fsync(old) == 0 ? 0 : err_sys(e, "%s: cannot sync", s->dir);
 }
 
@@ -129,7 +132,7 @@ put_in_place(struct store *s, const struct store_restore *r, int place, struct e
 	if (r->replaced != NULL) {
 		if ((old = dir_in(s, r->replaced, e)) < 0)
 			return -1;
-		rc = move_old(s, old, e);
+		rc = keep_mark(s, old, e);
 	}
 	if (rc == 0)
 		rc = store_mark_unfinished(s->dir_fd, s->dir, e);
@@ -143,14 +146,35 @@ put_in_place(struct store *s, const struct store_restore *r, int place, struct e
 }
 
 static int
-check(const struct store *s, const struct store_restore *r, struct err *e)
+check(const struct store *s, const struct store_restore *r, int place, struct err *e)
 {
 	char path[PATH_MAX];
 	int n = snprintf(path, sizeof(path), "%s/" PLACE, s->dir);
 
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return err_set(e, ERR_INPUT, "%.80s...: too long a path", s->dir);
-	return r->check == NULL ? 0 : r->check(r->cookie, path, e);
+	if (r->check != NULL && r->check(r->cookie, path, e) != 0)
+		return -1;
+	/* Of who opened it. */
+	(void)unlinkat(place, STORE_LOCK_FILE, 0);
+	return fsync(place) == 0 ? 0 : err_sys(e, "%s: cannot sync", path);
+}
+
+/* A copy of what somebody else is writing to would be of no moment. */
+static int
+nobody_owns(const struct store *s, const struct store_source *source, struct err *e)
+{
+	struct flock whole = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	int lock = store_source_file(source, STORE_LOCK_FILE);
+	struct stat ours, theirs;
+
+	/* That of the store that is replaced is held by us. */
+	if (lock < 0 || fstat(lock, &theirs) != 0 || fstat(s->lock_fd, &ours) != 0 ||
+	    (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) ||
+	    fcntl(lock, F_OFD_GETLK, &whole) != 0 || whole.l_type == F_UNLCK)
+		return 0;
+	return err_set(e, ERR_BUSY, "%s: another process owns the store: stop it first",
+	    store_source_dir(source));
 }
 
 static int
@@ -158,6 +182,8 @@ restore(struct store *s, const struct store_restore *r, struct err *e)
 {
 	int place, rc;
 
+	if (nobody_owns(s, r->source, e) != 0)
+		return -1;
 	if ((rc = store_files_in(s->dir, e)) < 0)
 		return -1;
 	if (rc == 1 && r->replaced == NULL)
@@ -166,8 +192,10 @@ restore(struct store *s, const struct store_restore *r, struct err *e)
 	if ((place = dir_in(s, PLACE, e)) < 0)
 		return -1;
 	rc = store_copy_at(r->source, place, PLACE, r->copied, r->cookie, e);
+	if (rc == 0 && r->accept_log)
+		rc = store_mark_forget(place, store_source_dir(r->source), e);
 	if (rc == 0)
-		rc = check(s, r, e);
+		rc = check(s, r, place, e);
 	if (rc == 0)
 		rc = put_in_place(s, r, place, e);
 	if (rc != 0)

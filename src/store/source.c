@@ -35,7 +35,8 @@ struct store_source {
 static int
 is_file(const struct dirent *d)
 {
-	return store_is_file(d->d_name) || strcmp(d->d_name, STORE_SOURCE_MANIFEST) == 0;
+	return store_is_file(d->d_name) || strcmp(d->d_name, STORE_SOURCE_MANIFEST) == 0 ||
+	       strcmp(d->d_name, STORE_LOCK_FILE) == 0;
 }
 
 static int

@@ -443,6 +443,8 @@ struct store_source;
 struct store_source *store_source_open(const char *dir, struct err *);
 void store_source_close(struct store_source **); /* harmless on NULL */
 const char *store_source_dir(const struct store_source *);
+/* Is it encrypted?  1, 0, -1 it has no file that would tell. */
+int store_source_encrypted(const struct store_source *);
 /* The descriptor, which stays the source's, of one of them; -1 and errno. */
 int store_source_file(const struct store_source *, const char *name);
 /* As store_copy. */
@@ -450,14 +452,16 @@ int store_copy_source(const struct store_source *, const char *to, store_copied_
     struct err *) __attribute__((warn_unused_result));
 
 /*
- * store_restore(dir, restore, e): the store in r->source becomes that in ${dir}.
- * ERR_BUSY when somebody owns that; ERR_CONFLICT when there is one and r->replaced is NULL.
+ * store_restore(dir, restore, e): the store in r->source, which may be that in ${dir}, becomes that
+ * in ${dir}.  ERR_BUSY when somebody owns either; ERR_CONFLICT when there is one and r->replaced is
+ * NULL.
  */
 struct store_restore {
 	const struct store_source *source;
 	const char *replaced; /* name of a new directory in ${dir} for what is there now, or NULL */
+	int accept_log;	      /* also when its mark is missing or unreadable, or ahead of it */
 	/* May the copy in directory ${copy}, which is complete, take the store's place?  0 or -1;
-	 * NULL: yes. */
+	 * NULL: yes.  It may open it, which recovers it. */
 	int (*check)(void *cookie, const char *copy, struct err *);
 	store_copied_fn *copied; /* as for store_copy */
 	void *cookie;		 /* of both */

@@ -278,12 +278,16 @@ def test_an_encrypted_store(daemon, directory):
     daemon.start()
     plain = json.loads(tool(daemon, "--json", "create", "--owner", "visible-owner").stdout)
     dump = tool(daemon, "db", "dump").stdout
+    tool(daemon, "db", "backup", directory / "plain")
     daemon.stop()
     state = pathlib.Path(daemon.settings["state_dir"])
     assert any(b"visible-owner" in f.read_bytes() for f in state.iterdir() if f.is_file())
 
     daemon.write_conf(encrypt_store=True)
     assert "no key for it" in tool(daemon, "list", status=3).stderr
+    for command in ("restore", "verify"):
+        said = tool(daemon, "db", command, directory / "plain", status=1).stderr
+        assert f"{directory}/plain: the store in it is not encrypted, but encrypt_store is set" in said, said
     tool(daemon, "db", "load", input=dump)
     assert plain["id"] in ids(daemon)
     daemon.start()
@@ -303,6 +307,9 @@ def test_an_encrypted_store(daemon, directory):
     # Without the setting, and with another key: a mend, and nothing is touched.
     daemon.write_conf(encrypt_store=False)
     assert "is encrypted" in tool(daemon, "list", status=3).stderr
+    for command in ("restore", "verify"):
+        said = tool(daemon, "db", command, directory / "b", status=1).stderr
+        assert f"{directory}/b: the store in it is encrypted, but encrypt_store is not set" in said, said
     daemon.write_conf(encrypt_store=True)
     peppers = pathlib.Path(daemon.settings["pepper_file"])
     text = peppers.read_text()
@@ -365,6 +372,9 @@ def test_root_is_not_led_out_of_the_store(directory):
 
     tool(d, "db", "restore", directory / "b")
     tool(d, "db", "load", input=dump)
+    assert ids(d) == [kid]
+    (state / "flushed").unlink()
+    tool(d, "db", "restore", "--accept-log", state)
     assert ids(d) == [kid]
     assert {p.stat().st_uid for p in state.rglob("*")} == {65534}
 
@@ -432,3 +442,76 @@ def test_a_load_that_did_not_come_to_its_end(daemon, directory):
     names = {json.loads(line)["name"] for line in tool(daemon, "--json", "plan", "list").stdout.splitlines()}
     assert {"p1", "p2"} <= names and "p0" not in names
     assert "is whole" in tool(daemon, "db", "verify").stdout
+
+
+def cut_log(directory, bytes):
+    path = max(pathlib.Path(directory).glob("log.*"))
+    end = len(path.read_bytes().rstrip(b"\0"))
+    os.truncate(path, end - bytes)
+
+
+BAD_MARKS = {
+    "gone": lambda d: (d / "flushed").unlink(),
+    "empty": lambda d: os.truncate(d / "flushed", 0),
+    "garbage": lambda d: (d / "flushed").write_text("0000000001 0000jklmno\n"),
+    "log cut": lambda d: cut_log(d, 3000),
+    "gone, log cut": lambda d: (cut_log(d, 3000), (d / "flushed").unlink()),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_MARKS)
+def test_a_backup_whose_log_is_not_whole(daemon, directory, bad):
+    """verify says it; restore finds it before it touches anything (the store went aside for it once). Asked to, it takes the log as it is."""
+    daemon.pepper()
+    tool(daemon, "create", "--owner", "a")
+    tool(daemon, "db", "backup", directory / "b")
+    assert (directory / "b" / "flushed").exists()
+    tool(daemon, "create", "--owner", "b")
+    there, state = ids(daemon), pathlib.Path(daemon.settings["state_dir"])
+    BAD_MARKS[bad](directory / "b")
+    done = tool(daemon, "db", "verify", directory / "b", status=1)
+    said = f"{directory}/b: the log (files log.*) ends before" if bad == "log cut" else f"{directory}/b/flushed: {'missing' if 'gone' in bad else 'unreadable'}"
+    assert said in done.stdout and "apikey-work" not in done.stdout, done
+    finding = json.loads(tool(daemon, "--json", "db", "verify", directory / "b", status=1).stdout.splitlines()[0])
+    assert said in finding["finding"]
+    done = tool(daemon, "db", "restore", directory / "b", status=3)
+    assert f"nothing was changed: {said}" in done.stderr and str(state) not in done.stderr, done
+    assert ids(daemon) == there and not list(state.glob("re*"))
+    # What was behind the cut is of closing the copy: nothing that somebody would miss.
+    report = json.loads(tool(daemon, "--json", "db", "restore", "--accept-log", directory / "b").stdout)
+    assert report["log_accepted"] is True and report["keys"] == 1 and report["replaced"]
+    assert len(ids(daemon)) == 1
+    assert "is whole" in tool(daemon, "db", "verify").stdout
+
+
+def test_a_store_without_its_mark(daemon, directory):
+    """Copied without the file `flushed`: refused by everything, and each names the mend; put back, or accepted, it is the store again."""
+    daemon.pepper()
+    daemon.start()
+    key = json.loads(tool(daemon, "--json", "create", "--owner", "a").stdout)
+    # In use its owner makes it anew.
+    state = pathlib.Path(daemon.settings["state_dir"])
+    (state / "flushed").unlink()
+    wait_until(lambda: (state / "flushed").exists() and (state / "flushed").stat().st_size == 22, "the mark is there again")
+    daemon.stop()
+    mark = (state / "flushed").read_bytes()
+    (state / "flushed").unlink()
+    for command in (["list"], ["db", "stat"], ["db", "backup", directory / "b"], ["db", "dump"]):
+        done = tool(daemon, *command, status=3)
+        assert f"{state}/flushed: missing" in done.stderr and f"apikey db restore --accept-log {state}" in done.stderr, done
+    done = tool(daemon, "db", "verify", status=1)
+    assert f"{state}/flushed: missing" in done.stdout, done
+    assert not (directory / "b").exists() and not (state / "flushed").exists()
+    # A backup from before, over a store that does not open; and what is no backup is none without being asked to take it.
+    assert "there is no backup" in tool(daemon, "db", "restore", state, status=1).stderr
+    (state / "flushed").write_bytes(mark)
+    assert ids(daemon) == [key["id"]]
+    (state / "flushed").unlink()
+    done = tool(daemon, "db", "restore", "--accept-log", state)
+    assert "restored 1 keys" in done.stdout and "may be missing" in done.stdout and "replaced-" in done.stdout, done
+    assert "is whole" in tool(daemon, "db", "verify").stdout
+    daemon.start()
+    assert daemon.ask(key["key"]).status == 200
+    assert "stop it first" in tool(daemon, "db", "restore", "--accept-log", state, status=3).stderr
+    other = Daemon(directory / "other", pepper_file=daemon.settings["pepper_file"])
+    assert "stop it first" in tool(other, "db", "restore", "--accept-log", state, status=3).stderr

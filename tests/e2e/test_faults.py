@@ -256,7 +256,7 @@ def test_a_stopped_worker(daemon):
 
 
 def test_files_of_the_dead(daemon):
-    """Lock and pid file name a process that lives and is somebody else; there is a socket that nobody listens at, and the mark of a log is empty."""
+    """Lock and pid file name a process that lives and is somebody else; there is a socket that nobody listens at."""
     daemon.start()
     _, key = daemon.create("acme")
     daemon.stop()
@@ -264,7 +264,6 @@ def test_files_of_the_dead(daemon):
     run.mkdir(exist_ok=True)
     (state / "lock").write_text(f"{os.getpid()}\n")
     (run / "apikeyd.pid").write_text(f"{os.getpid()}\n")
-    (state / "flushed").write_text("")
     for name in ("fcgi.sock", "keeper.sock"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET if name[0] == "k" else socket.SOCK_STREAM) as s:
             s.bind(str(run / name))
@@ -506,7 +505,7 @@ def test_damage_is_met(daemon, how):
 
 def test_a_log_is_cut(daemon):
     """The log's last bytes are gone, or a bit in its middle is another, and with them what was acknowledged last: refused, each time, with the mend.
-    A revoked key is never valid again."""
+    Also when the file that says how far it was on disk is gone with them, or empty.  A revoked key is never valid again."""
     daemon.start()
     made = create_many(daemon, 20)
     list(admin(daemon, *[{"op": "key.revoke", "id": kid} for kid in made]))
@@ -515,7 +514,7 @@ def test_a_log_is_cut(daemon):
     daemon.process.wait()
     state, kept = daemon.dir / "state", daemon.dir / "kept"
     shutil.copytree(state, kept)
-    for cut in (1, 700, -5000):
+    for cut, mark in ((1, True), (700, True), (-5000, True), (700, None), (700, ""), (0, None)):
         shutil.rmtree(state)
         shutil.copytree(kept, state)
         path = max(state.glob("log.*"))
@@ -523,15 +522,20 @@ def test_a_log_is_cut(daemon):
         end = len(data.rstrip(b"\0"))
         if cut > 0:
             del data[end - cut:]
-        else:
+        elif cut < 0:
             data[end + cut] ^= 1
         path.write_bytes(data)
+        if mark is None:
+            (state / "flushed").unlink()
+        elif mark is not True:
+            (state / "flushed").write_text(mark)
+        said = "ends before what was acknowledged" if mark is True else "/flushed: "
         for _ in range(2):
             daemon.log_path.write_text("")
             daemon.start(wait=False)
             assert daemon.process.wait(30) == 3
             daemon.process = None
-            assert "ends before what was acknowledged" in daemon.log() and "restore a backup" in daemon.log()
+            assert said in daemon.log() and "restore a backup" in daemon.log()
         assert "restore a backup" in daemon.tool("list", check=3).stderr
     shutil.rmtree(state)
     shutil.copytree(kept, state)

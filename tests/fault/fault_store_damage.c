@@ -7,6 +7,8 @@
  *
  * usage: fault_store_damage [ROUNDS]     (1; with LONG set in the environment, 40)
  *
+ * A log whose mark is gone, too, is refused whatever became of it.
+ *
  * The store's contents are known beforehand (world.h).  It is damaged in two states: closed, and as
  * its killed owner left it, so that recovery meets the damage.  Each case is looked at by a process
  * of its own: what crashes or hangs is a failure, too.
@@ -58,7 +60,8 @@ enum damage { CUT, EMPTY, ZERO_PAGE, FLIP_BIT, REMOVE };
 
 struct hit {
 	enum damage how;
-	size_t at; /* length that is left; page; bit */
+	size_t at;    /* length that is left; page; bit */
+	int unmarked; /* and the mark of the log is gone, too */
 };
 
 static void
@@ -67,7 +70,8 @@ hit_describe(const struct hit *h, const char *name, char text[160])
 	static const char *const what[] = {
 	    "cut to", "emptied", "zeroed page", "flipped bit", "gone"};
 
-	if (snprintf(text, 160, "%s: %s %zu", name, what[h->how], h->at) < 0)
+	if (snprintf(text, 160, "%s: %s %zu%s", name, what[h->how], h->at,
+		h->unmarked ? ", without the mark" : "") < 0)
 		fail();
 }
 
@@ -168,9 +172,12 @@ try_hit(struct fixture *f, const struct image *im, const char *name, const struc
 	hit_describe(h, name, what);
 	image_put(im, f->dir);
 	hit_file(h, f->dir, name);
+	if (h->unmarked)
+		hit_file(&(struct hit){REMOVE, 0, 0}, f->dir, STORE_MARK_FILE);
 	said = look_apart(f, what);
 	again = look_apart(f, what);
-	if (said == SAID_WRONG || again == SAID_WRONG || (said == SAID_REFUSED && again != said)) {
+	if (said == SAID_WRONG || again == SAID_WRONG || (said == SAID_REFUSED && again != said) ||
+	    (h->unmarked && said != SAID_REFUSED)) {
 		printf("%s: said %d, then %d\n", what, said, again);
 		t->wrong++;
 	}
@@ -188,22 +195,42 @@ try_db(struct fixture *f, const struct image *im, size_t i, struct tally *t)
 
 	if (len == 0)
 		return;
-	h = (struct hit){EMPTY, 0};
+	h = (struct hit){EMPTY, 0, 0};
 	try_hit(f, im, name, &h, t);
 	if (pages > 1) {
-		h = (struct hit){CUT, page_of(name)};
+		h = (struct hit){CUT, page_of(name), 0};
 		try_hit(f, im, name, &h, t);
-		h = (struct hit){CUT, len - page_of(name)};
+		h = (struct hit){CUT, len - page_of(name), 0};
 		try_hit(f, im, name, &h, t);
-		h = (struct hit){CUT, 1 + dice((uint32_t)len - 1)};
+		h = (struct hit){CUT, 1 + dice((uint32_t)len - 1), 0};
 		try_hit(f, im, name, &h, t);
-		h = (struct hit){ZERO_PAGE, 1 + dice((uint32_t)pages - 1)};
+		h = (struct hit){ZERO_PAGE, 1 + dice((uint32_t)pages - 1), 0};
 		try_hit(f, im, name, &h, t);
 	}
-	h = (struct hit){ZERO_PAGE, 0};
+	h = (struct hit){ZERO_PAGE, 0, 0};
 	try_hit(f, im, name, &h, t);
-	h = (struct hit){FLIP_BIT, dice((uint32_t)len * 8)};
+	h = (struct hit){FLIP_BIT, dice((uint32_t)len * 8), 0};
 	try_hit(f, im, name, &h, t);
+}
+
+/* A bit of it may make it an older one, which is right as long as the log is. */
+static void
+try_mark(struct fixture *f, const struct image *im, size_t i, struct tally *t)
+{
+	const char *name = im->files[i].name;
+	size_t len = im->files[i].len;
+	struct hit h;
+
+	h = (struct hit){REMOVE, 0, 0};
+	try_hit(f, im, name, &h, t);
+	h = (struct hit){EMPTY, 0, 0};
+	try_hit(f, im, name, &h, t);
+	h = (struct hit){CUT, 1 + dice((uint32_t)len - 1), 0};
+	try_hit(f, im, name, &h, t);
+	for (unsigned n = 0; n < 8; n++) {
+		h = (struct hit){FLIP_BIT, dice((uint32_t)len * 8), 0};
+		try_hit(f, im, name, &h, t);
+	}
 }
 
 /* Berkeley DB gives a log its full size at once: what is written ends earlier. */
@@ -218,24 +245,24 @@ used_of(const struct image *im, size_t i)
 }
 
 static void
-try_log(struct fixture *f, const struct image *im, size_t i, struct tally *t)
+try_log(struct fixture *f, const struct image *im, size_t i, int unmarked, struct tally *t)
 {
 	const char *name = im->files[i].name;
 	size_t used = used_of(im, i);
 	struct hit h;
 
-	h = (struct hit){REMOVE, 0};
+	h = (struct hit){REMOVE, 0, unmarked};
 	try_hit(f, im, name, &h, t);
-	h = (struct hit){EMPTY, 0};
+	h = (struct hit){EMPTY, 0, unmarked};
 	try_hit(f, im, name, &h, t);
-	h = (struct hit){CUT, used / 2};
+	h = (struct hit){CUT, used / 2, unmarked};
 	try_hit(f, im, name, &h, t);
-	h = (struct hit){CUT, used - 40};
+	h = (struct hit){CUT, used - 40, unmarked};
 	try_hit(f, im, name, &h, t);
 	for (unsigned n = 0; n < 4; n++) {
-		h = (struct hit){CUT, dice((uint32_t)used)};
+		h = (struct hit){CUT, dice((uint32_t)used), unmarked};
 		try_hit(f, im, name, &h, t);
-		h = (struct hit){FLIP_BIT, dice((uint32_t)used * 8)};
+		h = (struct hit){FLIP_BIT, dice((uint32_t)used * 8), unmarked};
 		try_hit(f, im, name, &h, t);
 	}
 }
@@ -243,7 +270,7 @@ try_log(struct fixture *f, const struct image *im, size_t i, struct tally *t)
 static void
 try_all(struct fixture *f, const char *state)
 {
-	struct tally dbs = {0}, logs = {0};
+	struct tally dbs = {0}, logs = {0}, mark = {0};
 	struct image im;
 	int said;
 
@@ -254,15 +281,18 @@ try_all(struct fixture *f, const char *state)
 		for (size_t i = 0; i < im.n; i++) {
 			if (is_db(im.files[i].name))
 				try_db(f, &im, i, &dbs);
-			else if (is_log(im.files[i].name))
-				try_log(f, &im, i, &logs);
+			else if (strcmp(im.files[i].name, STORE_MARK_FILE) == 0)
+				try_mark(f, &im, i, &mark);
+			for (int unmarked = 0; is_log(im.files[i].name) && unmarked < 2; unmarked++)
+				try_log(f, &im, i, unmarked, &logs);
 		}
 	image_free(&im);
 	print_message("%s: databases: %u refused, %u with errors, %u repaired; logs: %u refused, "
-		      "%u with errors, %u right\n",
-	    state, dbs.refused, dbs.errors, dbs.right, logs.refused, logs.errors, logs.right);
-	assert_int_equal(dbs.wrong + logs.wrong, 0);
-	assert_true(dbs.refused > 0 && logs.refused > 0);
+		      "%u with errors, %u right; mark: %u refused, %u right\n",
+	    state, dbs.refused, dbs.errors, dbs.right, logs.refused, logs.errors, logs.right,
+	    mark.refused, mark.right);
+	assert_int_equal(dbs.wrong + logs.wrong + mark.wrong + mark.errors, 0);
+	assert_true(dbs.refused > 0 && logs.refused > 0 && mark.refused > 0);
 }
 
 static void

@@ -254,6 +254,56 @@ test_a_death_while_it_is_made(void **state)
 	}
 }
 
+static int
+step_forget(struct fixture *f, const void *arg, struct err *e)
+{
+	(void)arg;
+	return store_db_del(f->s, STORE_DB_META, span_of(STORE_MARK_FILE), e) == 1 ? 0 : -1;
+}
+
+/* Of a store of before, which has no mark and does not say that it needs one.  Before the step at
+ * which it says so it opens without; from then on the mark is there. */
+static void
+test_a_death_while_it_gets_its_mark(void **state)
+{
+	unsigned without = 0, needed = 0, n;
+	struct fixture *f = *state;
+	struct image im, dead;
+	char path[400];
+
+	assert_true(snprintf(path, sizeof(path), "%s/" STORE_MARK_FILE, f->dir) > 0);
+	fixture_open(f);
+	key_put(f, 1);
+	assert_batch(f, step_forget, NULL);
+	store_close(&f->s);
+	assert_int_equal(unlink(path), 0);
+	steps_make();
+	image_take(&im, f->dir);
+	n = open_and_die(f, 0);
+	assert_true(n > 10);
+	for (unsigned last = 1; last <= n; last++) {
+		image_put(&im, f->dir);
+		open_and_die(f, last);
+		image_take(&dead, f->dir);
+		fixture_open(f);
+		assert_int_equal(key_there(f, 1), 1);
+		store_close(&f->s);
+		image_put(&dead, f->dir);
+		(void)unlink(path);
+		if (fixture_try(f) != NULL) {
+			without++;
+			assert_int_equal(needed, 0);
+		} else {
+			needed++;
+			assert_error(f, ERR_CORRUPT, "flushed: missing");
+		}
+		store_close(&f->s);
+		image_free(&dead);
+	}
+	image_free(&im);
+	assert_true(without > 0 && needed > 0);
+}
+
 /* While it recovers, at each step, and again at another one of the recovery of that. */
 static void
 test_a_death_while_it_recovers(void **state)
@@ -286,6 +336,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test_setup_teardown(test_kills, fixture_make, fixture_free),
 	    cmocka_unit_test_setup_teardown(
 		test_a_death_while_it_is_made, fixture_make, fixture_free),
+	    cmocka_unit_test_setup_teardown(
+		test_a_death_while_it_gets_its_mark, fixture_make, fixture_free),
 	    cmocka_unit_test_setup_teardown(
 		test_a_death_while_it_recovers, fixture_make, fixture_free),
 	};

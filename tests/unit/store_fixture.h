@@ -55,6 +55,20 @@ fixture_reopen(struct fixture *f)
 	fixture_open(f);
 }
 
+/* For struct store_restore. */
+static inline int
+fixture_opens(void *cookie, const char *dir, struct err *e)
+{
+	const struct store_options options = {.dir = dir, .cache_bytes = FIXTURE_CACHE};
+	struct store *s = store_open(&options, e);
+
+	(void)cookie;
+	if (s == NULL)
+		return -1;
+	store_close(&s);
+	return 0;
+}
+
 /* A directory, and no store in it yet. */
 static inline int
 fixture_make(void **state)

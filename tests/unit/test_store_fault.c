@@ -68,6 +68,13 @@ renameat(int from, const char *old, int to, const char *new)
 }
 
 int
+linkat(int from, const char *old, int to, const char *new, int flags)
+{
+	name_changes();
+	return (int)syscall(SYS_linkat, from, old, to, new, flags);
+}
+
+int
 unlinkat(int fd, const char *name, int flags)
 {
 	name_changes();
@@ -415,7 +422,7 @@ static int
 restore_and_die(struct fixture *f)
 {
 	char replaced[32];
-	struct store_restore r = {.replaced = replaced};
+	struct store_restore r = {.replaced = replaced, .check = fixture_opens};
 	struct store_source *source = store_source_open(backup, &f->e);
 	int rc;
 

@@ -75,8 +75,8 @@ test_makes_a_private_store(void **state)
 		files++;
 	}
 	closedir(d);
-	/* Nine databases, a log, the lock; no region files. */
-	assert_int_equal(files, STORE_DBS + 2);
+	/* Its databases, a log, how far that is on disk, the lock; no region files. */
+	assert_int_equal(files, STORE_DBS + 3);
 }
 
 static void
@@ -726,7 +726,7 @@ test_stat(void **state)
 	assert_int_equal(st.keys, 10);
 	assert_int_equal(st.plans + st.logs + st.blocks + st.audit, 0);
 	assert_int_equal(st.format, STORE_FORMAT);
-	assert_int_equal(st.commits, 11); /* the format, too */
+	assert_int_equal(st.commits, 12); /* the format, too, and that there is a mark */
 	assert_int_equal(st.aborts, 0);
 	assert_true(st.data_bytes >= 9 * 4096 && st.wal_bytes > 1000 && st.free_bytes > 0);
 	assert_true(st.cache_bytes >= FIXTURE_CACHE / 4 * 3 && st.cache_hits > 0);
