@@ -83,6 +83,8 @@ struct ops_draft {
 	char meta[KEYREC_META_MAX + 1];
 };
 
+/* A text that may be absent: null then. */
+void ops_add_text(cJSON *, const char *name, struct span);
 /* All public members of a record into ${o}. */
 void ops_record_json(const struct keyrec *, int64_t now_us, cJSON *o);
 /* No less than the bytes that it will take as JSON. */

@@ -39,10 +39,7 @@ add_previous(cJSON *o, const struct keyrec *rec, const struct store_use *use)
 	/* What was used before the last rotation was another one. */
 	if (use->previous_used_us > used_us && use->previous_used_us >= rotation_made_us(rec))
 		used_us = use->previous_used_us;
-	if (rec->previous_start.len > 0)
-		json_add_span(o, "previous_start", rec->previous_start);
-	else
-		cJSON_AddNullToObject(o, "previous_start");
+	ops_add_text(o, "previous_start", rec->previous_start);
 	json_add_time(o, "previous_until", rec->previous_until_us);
 	json_add_time(o, "previous_used", used_us);
 }

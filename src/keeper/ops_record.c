@@ -18,8 +18,8 @@
 
 /* ---- record -> JSON ---- */
 
-static void
-add_text(cJSON *o, const char *name, struct span s)
+void
+ops_add_text(cJSON *o, const char *name, struct span s)
 {
 	if (s.len == 0)
 		cJSON_AddNullToObject(o, name);
@@ -75,19 +75,19 @@ add_exposure(cJSON *o, const struct keyrec *rec)
 		if ((rec->exposed_ways & way) != 0)
 			cJSON_AddItemToArray(
 			    ways, cJSON_CreateString(keyrec_way_name((uint8_t)way)));
-	add_text(o, "exposed_from", rec->exposed_addr);
+	ops_add_text(o, "exposed_from", rec->exposed_addr);
 }
 
 void
 ops_record_json(const struct keyrec *rec, int64_t now_us, cJSON *o)
 {
 	json_add_span(o, "id", span_of(rec->id));
-	add_text(o, "start", rec->start);
+	ops_add_text(o, "start", rec->start);
 	cJSON_AddStringToObject(o, "env", token_env_name(rec->env));
-	add_text(o, "owner", rec->owner);
-	add_text(o, "member", rec->member);
-	add_text(o, "name", rec->name);
-	add_text(o, "plan", rec->plan);
+	ops_add_text(o, "owner", rec->owner);
+	ops_add_text(o, "member", rec->member);
+	ops_add_text(o, "name", rec->name);
+	ops_add_text(o, "plan", rec->plan);
 	add_list(o, "scopes", rec->scopes, rec->nscopes);
 	add_nets(o, rec);
 	add_list(o, "referrers", rec->referrers, rec->nreferrers);
@@ -101,7 +101,7 @@ ops_record_json(const struct keyrec *rec, int64_t now_us, cJSON *o)
 	json_add_time(o, "not_before", rec->not_before_us);
 	json_add_time(o, "expires", rec->expires_us);
 	json_add_time(o, "revoked", rec->revoked_us);
-	add_text(o, "reason", rec->reason);
+	ops_add_text(o, "reason", rec->reason);
 	cJSON_AddNumberToObject(o, "pepper", rec->pepper);
 	cJSON_AddBoolToObject(o, "imported", rec->digest_of == KEYREC_OF_SHA256);
 	add_exposure(o, rec);

@@ -91,8 +91,8 @@ tell(struct ops_call *c, const struct keyrec *rec, cJSON *o, struct err *e)
 		return -1;
 	cJSON_AddStringToObject(o, "id", rec->id);
 	json_add_span(o, "owner", rec->owner);
-	json_add_span(o, "member", rec->member);
-	json_add_span(o, "name", rec->name);
+	ops_add_text(o, "member", rec->member);
+	ops_add_text(o, "name", rec->name);
 	json_add_time(o, "created", rec->created_us);
 	json_add_time(o, "last_used", use.used_us);
 	json_add_time(o, "revoked", rec->revoked_us);
@@ -183,7 +183,7 @@ purge(struct ops_call *c, struct ops_draft *d, cJSON *o, struct err *e)
 	cJSON *detail = cJSON_Duplicate(o, 1);
 	int rc;
 
-	json_add_span(detail, "reason", d->rec.reason);
+	ops_add_text(detail, "reason", d->rec.reason);
 	cJSON_DeleteItemFromObjectCaseSensitive(detail, "id");
 	rc = store_key_delete(c->ops->store, d->digest, d->rec.id, e);
 	if (rc == 0)

@@ -621,6 +621,7 @@ a_sweep_is_what_was_listed(void **state)
 	static const char *const filters = ",\"unused\":2592000";
 	struct kf *f = *state;
 	struct kf_key k, idle = kf_key(f, "");
+	cJSON *r, *r0;
 	unsigned pages;
 
 	k = kf_key(f, "");
@@ -640,6 +641,13 @@ a_sweep_is_what_was_listed(void **state)
 	assert_int_equal(sweep(f, "key.disable_unused", filters, &pages), 1);
 	assert_int_equal(sweep(f, "key.list", filters, &pages), 0);
 	answers(f, idle.key, VERDICT_KEY_DISABLED, 0);
+	/* What a key does not have is null, as in a list. */
+	kf_done(f, kf_on("key.enable", idle.id, ""));
+	r = kf_do(f, "{\"op\":\"key.disable_unused\",\"unused\":2592000,\"dry_run\":true}");
+	r0 = cJSON_GetArrayItem(cJSON_GetObjectItem(r, "keys"), 0);
+	assert_true(cJSON_IsNull(cJSON_GetObjectItem(r0, "member")) &&
+		    cJSON_IsNull(cJSON_GetObjectItem(r0, "name")));
+	cJSON_Delete(r);
 }
 
 /* ---- sweeps ---- */
