@@ -144,8 +144,9 @@ field_previous(const struct tool *t, struct table *f, const cJSON *record)
 	if (until[0] == '\0')
 		return;
 	tool_exact(t, record, "previous_used", used);
-	(void)snprintf(text, sizeof(text), "%.32s..., until %s, %s%s",
-	    tool_text(record, "previous_start", buf), until,
+	(void)snprintf(text, sizeof(text), "%.32s..., %s %s, %s%s",
+	    tool_text(record, "previous_start", buf),
+	    tool_is_over(t, record, "previous_until") ? "ended" : "until", until,
 	    used[0] == '\0' ? "not used" : "last used ", used);
 	tool_field(f, "old secret", text, TERM_PLAIN);
 }

@@ -242,6 +242,14 @@ tool_relative(const struct tool *t, const cJSON *o, const char *member, char out
 		clock_relative(us, t->now_us, out, TOOL_TIME_MAX);
 }
 
+int
+tool_is_over(const struct tool *t, const cJSON *o, const char *member)
+{
+	int64_t us;
+
+	return get_time(o, member, &us) && us <= t->now_us;
+}
+
 void
 tool_exact(const struct tool *t, const cJSON *o, const char *member, char out[TOOL_TIME_MAX])
 {

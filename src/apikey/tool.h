@@ -74,6 +74,8 @@ int tool_fields_end(struct table **, struct err *) __attribute__((warn_unused_re
 void tool_relative(const struct tool *, const cJSON *, const char *member, char[TOOL_TIME_MAX]);
 /* "2026-11-21T23:38:31Z (3 days ago)"; "" when it is null. */
 void tool_exact(const struct tool *, const cJSON *, const char *member, char[TOOL_TIME_MAX]);
+/* Is it a time that is over? */
+int tool_is_over(const struct tool *, const cJSON *, const char *member);
 
 /* The strings of an array, joined, cut where ${cap} ends; returns ${buf}. */
 const char *tool_join(const cJSON *array, const char *separator, char *buf, size_t cap);

@@ -4,6 +4,7 @@ once), 4 (no key in the log meanwhile)."""
 
 import ipaddress
 import json
+import re
 import signal
 
 import pytest
@@ -295,9 +296,10 @@ def test_an_old_secret_is_ended_by_hand(shared):
     kid, old = shared.create("acme")
     assert "no old secret" in shared.tool("revoke", kid, "--old-secret", check=1).stderr
     new = shared.json("rotate", kid, "--grace", "30d")["key"]
-    assert code(shared.ask(old)) == "ok"
+    assert code(shared.ask(old)) == "ok" and re.search(r"old secret .*, until 20", shared.tool("show", kid, check=0).stdout)
     assert shared.tool("revoke", kid, "--old-secret", "--reason", "on a slide", check=0).stdout == f"{kid} is now without its old secret\n"
     assert (code(shared.ask(old)), code(shared.ask(new)), shared.json("show", kid)["state"]) == ("key_expired", "ok", "active")
+    assert re.search(r"old secret .*, ended 20", shared.tool("show", kid, check=0).stdout)
     assert shared.json("revoke", kid, "--old-secret")["id"] == kid
     assert [e["detail"]["reason"] for e in shared.json_lines("audit", "--key", kid) if e["op"] == "key.end_old_secret" and not e["error"]] == ["on a slide"]
 
