@@ -80,7 +80,7 @@ void *
 secret_pages(size_t n, int *locked)
 {
 	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int rc = -1;
+	int rc;
 
 	if (locked != NULL)
 		*locked = 0;
@@ -88,7 +88,8 @@ secret_pages(size_t n, int *locked)
 		return NULL;
 	(void)madvise(p, n, MADV_DONTDUMP);
 	/* On fault: most of a large buffer is never used, and shall cost nothing. */
-	rc = mlock2(p, n, MLOCK_ONFAULT);
+	if ((rc = mlock2(p, n, MLOCK_ONFAULT)) != 0)
+		rc = mlock(p, n); /* an old kernel, or valgrind */
 	if (locked != NULL)
 		*locked = rc == 0;
 	return p;
