@@ -472,7 +472,8 @@ static const struct option_def scan_options[] = {
 	.help = "ask the store which of them are known: id and state"},
     {.name = "revoke",
 	.kind = OPTION_FLAG,
-	.help = "revoke what is known and neither expired nor revoked; asks first on a terminal"},
+	.help = "revoke what is known and neither expired nor revoked (of a replaced secret, end "
+		"its grace); asks first on a terminal"},
     {.name = "yes", .letter = 'y', .kind = OPTION_FLAG, .help = "do not ask first"},
     {.name = NULL}};
 
