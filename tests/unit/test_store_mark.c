@@ -290,6 +290,38 @@ test_a_damaged_record(void **state)
 	f->s->in_batch = 0;
 }
 
+static int
+record_and_die(struct fixture *f)
+{
+	fixture_open(f);
+	key_put(f, 1);
+	assert_batch(f, step_forget, NULL);
+	if (store_housekeep(f->s, 1, &f->e) != 0)
+		return 1;
+	assert_batch(f, step_damage, "\1");
+	return store_flush(f->s, &f->e) == 0 ? 0 : 1;
+}
+
+/* As a kill leaves it between the record and the checkpoint: it comes to light with recovery. */
+static void
+test_a_record_in_the_log_alone(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(record_and_die(f));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	spoil_mark(f, GONE);
+	for (unsigned again = 0; again < 2; again++) {
+		assert_null(fixture_try(f));
+		assert_error(f, ERR_CORRUPT, "flushed: missing");
+	}
+}
+
 /* ---- in use ---- */
 
 static int
@@ -426,6 +458,34 @@ test_a_bad_copy_replaces_nothing(void **state)
 	image_free(&good);
 }
 
+static void
+forget(struct fixture *f, size_t mark)
+{
+	fixture_open(f);
+	assert_batch(f, step_forget, NULL);
+	store_close(&f->s);
+	spoil_mark(f, mark);
+}
+
+/* One without a mark, which says of none: it gets one before it is the store. */
+static void
+test_a_backup_of_before(void **state)
+{
+	struct fixture *f = *state;
+	char other[sizeof(f->dir)];
+
+	make_two(f, other);
+	at(f, other, forget, GONE);
+	assert_int_equal(restore_from(f, other, "replaced", 0), 0);
+	spoil_mark(f, GONE);
+	assert_null(fixture_try(f));
+	assert_error(f, ERR_CORRUPT, "flushed: missing");
+	/* The copy alone was changed. */
+	assert_int_equal(restore_from(f, other, "again", 0), 0);
+	fixture_open(f);
+	assert_int_equal(key_there(f, 1) && key_there(f, 2), 1);
+}
+
 /* What was asked for: a log that is believed as it is, of a store beside it and of itself. */
 static void
 test_a_log_that_is_accepted(void **state)
@@ -495,8 +555,10 @@ main(void)
 	    T(test_a_whole_log_without_its_mark),
 	    T(test_a_store_of_before),
 	    T(test_a_damaged_record),
+	    T(test_a_record_in_the_log_alone),
 	    T(test_a_mark_that_goes_while_it_is_in_use),
 	    T(test_a_bad_copy_replaces_nothing),
+	    T(test_a_backup_of_before),
 	    T(test_a_log_that_is_accepted),
 	    T(test_what_is_not_accepted),
 	};
