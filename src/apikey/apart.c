@@ -14,6 +14,7 @@
  */
 
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <errno.h>
@@ -54,6 +55,7 @@ child(const struct apart *a, pid_t parent, const sigset_t *mask, int fd)
 	struct err *e = &s.e;
 
 	(void)setsid();
+	(void)umask(077);
 	(void)sigprocmask(SIG_SETMASK, mask, NULL);
 	if (a->become != NULL && service_become(a->become, e) != 0)
 		s.rc = -1;

@@ -190,6 +190,9 @@ take_back(const struct backup *b, struct err *e)
 static int
 give(const struct backup *b, struct err *e)
 {
+	/* A umask may have taken bits of the owner's. */
+	if (fchmod(b->fd, 0700) != 0)
+		return err_sys(e, "%s: cannot set its mode", b->made);
 	if (!b->service.change || fchown(b->fd, b->service.uid, b->service.gid) == 0)
 		return 0;
 	(void)err_sys(e, "%s: cannot give it to the service user", b->made);
@@ -333,6 +336,7 @@ cmd_db_backup(struct tool *t, struct options *o, struct err *e)
 	    copies_enter(t, &b.service, 1, e) != 0 || begin(&b, e) != 0)
 		return -1;
 	copies_quiet(t);
+	(void)umask(077);
 	progress_begin(&b.progress);
 	rc = backup(&b, e);
 	copies_leave(t);

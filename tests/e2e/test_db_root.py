@@ -138,8 +138,8 @@ def test_directories_of_root_alone(service, directory, tmp):
     roots = directory / "roots"
     roots.mkdir(0o700)
     service.start()
-    for _ in range(2):
-        tool(service, "backup", roots / "b")
+    for umask in (0o022, 0o777):
+        tool(service, "backup", roots / "b", umask=umask)
         assert os.listdir(roots) == ["b"]
         for path in (roots / "b", *(roots / "b").iterdir()):
             st = path.stat()
