@@ -84,6 +84,6 @@ rotation_end_grace(struct keyrec *k, int64_t now_us)
 	if (k->previous == NULL ||
 	    rotation_judge(k, NULL, ROTATION_PREVIOUS, now_us, &by_us) != ROTATION_GOOD)
 		return 0;
-	k->previous_until_us = now_us;
+	k->previous_until_us = rotation_made_us(k);
 	return 1;
 }

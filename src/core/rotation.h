@@ -41,7 +41,10 @@ int rotation_is_due(const struct keyrec *, const struct plan *, int64_t now_us);
 int64_t rotation_grace_until_us(
     const struct keyrec *, const struct plan *, int64_t now_us, int64_t grace_us);
 
-/* End the grace of the record's previous secret now: 1, or 0 when it has none that runs. */
+/*
+ * End the grace of the record's previous secret, as if it had been given none: it does not come
+ * back with a clock that is set back.  1, or 0 when it has none that runs at ${now}.
+ */
 int rotation_end_grace(struct keyrec *, int64_t now_us);
 
 /*
