@@ -264,18 +264,24 @@ child_reaped(struct child *c, int64_t now_us, struct err *e)
 		c->state = CHILD_FREE;
 		return;
 	}
+	c->state = CHILD_DUE;
 	if (c->ready_us != 0 && now_us - c->ready_us >= CHILD_HEALTHY_US)
 		c->quick_deaths = 0;
 	c->quick_deaths++;
 	/*
 	 * Growing pauses are for a child that cannot start, or that ends with an error each time.
 	 * One that got ready and was killed does its work, and who waits for it has but a second,
-	 * however often that happens.
+	 * however often that happens: only one that dies as soon as it is ready has a pause.
 	 */
-	if (c->ready_us != 0 && e->code == ERR_NONE && c->quick_deaths > 2)
-		c->quick_deaths = 2;
-	c->state = CHILD_DUE;
-	c->due_us = now_us + child_backoff_us(c->quick_deaths);
+	if (c->ready_us != 0 && e->code == ERR_NONE) {
+		if (c->quick_deaths > 2)
+			c->quick_deaths = 2;
+		c->due_us = c->ready_us + child_backoff_us(c->quick_deaths);
+		if (c->due_us < now_us)
+			c->due_us = now_us;
+	} else {
+		c->due_us = now_us + child_backoff_us(c->quick_deaths);
+	}
 }
 
 int64_t

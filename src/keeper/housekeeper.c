@@ -66,7 +66,8 @@ housekeep(struct housekeeper *h)
 		    "free_bytes", LOG_NUM(free_bytes), NULL);
 }
 
-/* Flush what is committed now; called and left with the mutex held. */
+/* Flush what is committed now, and checkpoint when that is due; called and left with the mutex
+ * held. */
 static void
 flush(struct housekeeper *h)
 {
@@ -86,6 +87,13 @@ flush(struct housekeeper *h)
 	h->flushed = ticket;
 	if (asked && write(h->event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_event(LOG_LVL_ERROR, "eventfd_failed", NULL);
+	/* What fails is tried again by housekeep(), once a second. */
+	if (h->housekeep_failed)
+		return;
+	pthread_mutex_unlock(&h->mutex);
+	if (store_checkpoint(h->store, 0, &e) != 0)
+		report(1, &h->housekeep_failed, "housekeeping_failed", &e);
+	pthread_mutex_lock(&h->mutex);
 }
 
 static void

@@ -5,7 +5,7 @@
 /*
  * The thread that waits for the disk on everybody's behalf: flushes the log 20 ms after a commit or
  * when asked, checkpoints, removes logs, looks at the free space.  It calls store_flush,
- * store_housekeep and store_space and nothing else.
+ * store_checkpoint, store_housekeep and store_space and nothing else.
  */
 
 #include <stdint.h>

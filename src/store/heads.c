@@ -27,7 +27,7 @@
 
 /* Links of a log in memory.  Before it: beside its name and totals, which a check needs as well. */
 struct slot {
-	LIST_ENTRY(slot) same; /* of the same hash, or free */
+	LIST_ENTRY(slot) same; /* of the same hash, or free again */
 	uint64_t touched_in;   /* the batch that has it among its undoes */
 	uint64_t added_in;     /* the batch that read it */
 	uint64_t moved_in;     /* the batch that put it to the front of those used; they decrease */
@@ -49,6 +49,8 @@ struct store_heads {
 	size_t cap, mask;
 	uint64_t batch;
 	struct slot *slots;
+	size_t nslots; /* used so far: memory that was never needed is never touched, a start waits
+			  for it */
 	struct slot_list *buckets, unused;
 	struct slot_queue used;	  /* the latest first */
 	struct slot_queue behind; /* the oldest first */
@@ -72,7 +74,6 @@ store_heads_new(uint64_t bytes)
 {
 	struct store_heads *h = calloc(1, sizeof(*h));
 	uint64_t cap = bytes / sizeof(struct slot);
-	size_t i;
 
 	if (h == NULL)
 		return NULL;
@@ -88,8 +89,6 @@ store_heads_new(uint64_t bytes)
 	h->mask--;
 	TAILQ_INIT(&h->used);
 	TAILQ_INIT(&h->behind);
-	for (i = h->cap; i-- > 0;)
-		LIST_INSERT_HEAD(&h->unused, &h->slots[i], same);
 	return h;
 }
 
@@ -160,15 +159,20 @@ store_heads_find(struct store_heads *h, struct span name)
 struct store_head *
 store_heads_excess(struct store_heads *h)
 {
-	return LIST_EMPTY(&h->unused) ? &TAILQ_LAST(&h->used, slot_queue)->head : NULL;
+	if (h->nslots < h->cap || !LIST_EMPTY(&h->unused))
+		return NULL;
+	return &TAILQ_LAST(&h->used, slot_queue)->head;
 }
 
 struct store_head *
 store_heads_add(struct store_heads *h, struct span name)
 {
-	struct slot *s = LIST_FIRST(&h->unused);
+	struct slot *s;
 
-	LIST_REMOVE(s, same);
+	if ((s = LIST_FIRST(&h->unused)) != NULL)
+		LIST_REMOVE(s, same);
+	else
+		s = &h->slots[h->nslots++];
 	s->touched_in = 0;
 	s->added_in = s->moved_in = h->batch;
 	s->head.behind = 0;

@@ -18,9 +18,11 @@
 #include "base/clock.h"
 #include "store/internal.h"
 
-/* Recovery reads the log since the checkpoint, and workers wait for it: 0.1 s for 8 MB, 0.3 s
- * for 23. */
-#define CHECKPOINT_KIB (8u << 10)
+/*
+ * Recovery reads the log since the checkpoint four times, and workers wait for it: 9 ms for each
+ * MiB.  A busy keeper writes 8 of them a second, so who looks once a second finds 20.
+ */
+#define CHECKPOINT_KIB (STORE_CHECKPOINT_BYTES >> 10)
 #define CLEAN_PERCENT 30
 
 int
@@ -89,21 +91,31 @@ held(struct store *s)
 }
 
 int
-store_housekeep(struct store *s, int force, struct err *e)
+store_checkpoint(struct store *s, int force, struct err *e)
 {
-	DB_ENV *env = s->env;
-	int ret, rc = 0;
+	int rc = 0;
 
 	if (store_alive(s, e) != 0)
 		return -1;
-	if ((ret = env->memp_trickle(env, CLEAN_PERCENT, NULL)) != 0)
-		return store_fail(s, ret, "writing pages", e);
 	/* First told, then asked: store_hold does it the other way round. */
 	atomic_store(&s->checkpointing, 1);
 	if (!held(s))
 		rc = checkpoint(s, force, e);
 	atomic_store(&s->checkpointing, 0);
-	return rc == 0 ? store_mark_keep(s, e) : rc;
+	return rc;
+}
+
+int
+store_housekeep(struct store *s, int force, struct err *e)
+{
+	DB_ENV *env = s->env;
+	int ret;
+
+	if (store_alive(s, e) != 0)
+		return -1;
+	if ((ret = env->memp_trickle(env, CLEAN_PERCENT, NULL)) != 0)
+		return store_fail(s, ret, "writing pages", e);
+	return store_checkpoint(s, force, e) == 0 ? store_mark_keep(s, e) : -1;
 }
 
 int

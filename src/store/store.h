@@ -9,9 +9,9 @@
  * The verbs below speak of keys, plans and logs, never of Berkeley DB; store/ is the only room that
  * includes <db.h>.  A second engine would implement the same verbs.
  *
- * Threads: everything is called from the owner's main thread, but for store_housekeep, store_flush
- * and store_space, which may be called from one other thread at the same time: they wait for the
- * disk and touch no access method.
+ * Threads: everything is called from the owner's main thread, but for store_flush,
+ * store_checkpoint, store_housekeep and store_space, which may be called from one other thread at
+ * the same time: they wait for the disk and touch no access method.
  *
  * Writing: only inside store_batch.  Reads see what the running batch has written.  A committed
  * batch survives a kill of the process (WRITE_NOSYNC: it is with the kernel); it survives power
@@ -397,8 +397,14 @@ int store_meta_put(struct store *, const char *name, const void *, size_t, struc
 
 /* Hard on disk: every batch committed before the call.  0, or -1 (never: a failing fsync exits). */
 int store_flush(struct store *, struct err *) __attribute__((warn_unused_result));
-/* Checkpoint when ${force} or 32 MiB of log came since, remove logs no longer needed, trickle dirty
- * pages. */
+/*
+ * When ${force}, or so much log came since the last one: a checkpoint, and logs that are no longer
+ * needed are removed.  To be called behind each flush: what a recovery has to read is that much,
+ * and what comes until the next look.  It costs nothing when it is not time.
+ */
+#define STORE_CHECKPOINT_BYTES (4u << 20)
+int store_checkpoint(struct store *, int force, struct err *) __attribute__((warn_unused_result));
+/* That, and trickle dirty pages: once a second. */
 int store_housekeep(struct store *, int force, struct err *) __attribute__((warn_unused_result));
 /* Free space looked at now: 1 enough, 0 below min_free_bytes (then limit writes should be refused),
  * -1. */

@@ -5,7 +5,7 @@
  * error.  Never "no such key" for a key that is there, never a limit that forgot what was used,
  * never the state of before an acknowledged change.  Guards Invariants 2, 3 and 5.
  *
- * usage: fault_store_damage [ROUNDS]     (1; with LONG set in the environment, 40)
+ * usage: fault_store_damage [ROUNDS [SEED]]     (1; with LONG set in the environment, 40)
  *
  * A log whose mark is gone, too, is refused whatever became of it.
  *
@@ -347,5 +347,7 @@ main(int argc, char **argv)
 		rounds = 40;
 	if (argc > 1)
 		rounds = (unsigned)strtoul(argv[1], NULL, 10);
+	if (argc > 2)
+		dice_state = (uint32_t)strtoul(argv[2], NULL, 10);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
  * 512 bytes may be torn out of a page it opens, or refuses, or refuses what is on that page; it
  * says how that is mended.  Guards Invariants 2, 3 and 5.
  *
- * usage: fault_store_power [IMAGES]     (60; with LONG set in the environment, 3000)
+ * usage: fault_store_power [IMAGES [SEED]]     (60; with LONG set in the environment, 3000)
  *
  * A writer runs batches, a second thread of it the housekeeping, with logs that are short so that
  * they change and are removed often.  power.h writes down what both do to the disk, in one order
@@ -305,5 +305,7 @@ main(int argc, char **argv)
 		images = 3000;
 	if (argc > 1)
 		images = (unsigned)strtoul(argv[1], NULL, 10);
+	if (argc > 2)
+		dice_state = (uint32_t)strtoul(argv[2], NULL, 10);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,12 +103,15 @@ test_deaths_are_counted_and_forgotten(void **state)
 	c.state = CHILD_READY;
 	c.ready_us = 3 * S;
 	child_reaped(&c, 4 * S, &e);
-	assert_int_equal(c.due_us, 4 * S + 50000);
+	assert_int_equal(c.due_us, 4 * S); /* it was ready, and did not die of that */
 	c.state = CHILD_READY;
 	c.ready_us = 5 * S;
-	child_reaped(&c, 6 * S, &e);
-	assert_int_equal(
-	    c.due_us, 6 * S + 50000); /* it had been ready: no longer pause than that */
+	child_reaped(&c, 5 * S + 20000, &e);
+	assert_int_equal(c.due_us, 5 * S + 50000); /* no longer pause than that */
+	c.state = CHILD_READY;
+	c.ready_us = 6 * S;
+	child_reaped(&c, 6 * S + 50000, &e);
+	assert_int_equal(c.due_us, 6 * S + 50000);
 	/* It served for ten seconds: forgiven. */
 	c.state = CHILD_READY;
 	c.ready_us = 7 * S;
