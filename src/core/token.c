@@ -167,10 +167,13 @@ int
 token_within(struct span text, struct span prefix)
 {
 	size_t len = prefix.len + ENV_TEXT_LEN + TOKEN_RANDOM + TOKEN_CHECK;
-	const char *at = text.p, *end = text.p + text.len;
+	const char *at, *end;
 
-	if (!token_prefix_ok(prefix))
+	/* One without any bytes may be at no place at all. */
+	if (text.len < len || !token_prefix_ok(prefix))
 		return 0;
+	at = text.p;
+	end = text.p + text.len;
 	while ((size_t)(end - at) >= len &&
 	       (at = memmem(at, (size_t)(end - at), prefix.p, prefix.len)) != NULL) {
 		if ((size_t)(end - at) >= len && token_valid((struct span){at, len}, prefix))

@@ -145,6 +145,8 @@ cut(struct span *rest, const char *stops)
 {
 	struct span head = {rest->p, 0};
 
+	if (rest->len == 0) /* it may be at no place at all */
+		return head;
 	while (head.len < rest->len && strchr(stops, rest->p[head.len]) == NULL)
 		head.len++;
 	rest->p += head.len;

@@ -54,7 +54,8 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	must(!w.overflow && w.len > 2);
 	reply = json_parse_object(wbuf_view(&w), NULL);
 	must(reply != NULL && cJSON_IsBool(cJSON_GetObjectItemCaseSensitive(reply, "ok")));
-	must(memmem(w.p, w.len, pepper, 32) == NULL);
+	/* The fuzzer sees what is compared, and says it itself sooner or later. */
+	must(memmem(p, n, pepper, 32) != NULL || memmem(w.p, w.len, pepper, 32) == NULL);
 	cJSON_Delete(reply);
 	return 0;
 }
