@@ -15,34 +15,6 @@
 
 #include "base/buf.h"
 
-/* Room for ${n} more bytes, counted as written; or NULL, and the writer is spoilt. */
-static uint8_t *
-claim(struct wbuf *w, size_t n)
-{
-	uint8_t *at;
-
-	if (w->overflow || n > w->cap - w->len) {
-		w->overflow = 1;
-		return NULL;
-	}
-	at = w->p + w->len;
-	w->len += n;
-	return at;
-}
-
-static void
-put_be(struct wbuf *w, uint64_t v, size_t n)
-{
-	uint8_t *at = claim(w, n);
-
-	if (at == NULL)
-		return;
-	while (n-- > 0) {
-		at[n] = (uint8_t)v;
-		v >>= 8;
-	}
-}
-
 void
 wbuf_init(struct wbuf *w, void *p, size_t cap)
 {
@@ -57,50 +29,15 @@ wbuf_reset(struct wbuf *w)
 }
 
 void
-wbuf_u8(struct wbuf *w, uint8_t v)
-{
-	put_be(w, v, 1);
-}
-
-void
-wbuf_u16(struct wbuf *w, uint16_t v)
-{
-	put_be(w, v, 2);
-}
-
-void
-wbuf_u32(struct wbuf *w, uint32_t v)
-{
-	put_be(w, v, 4);
-}
-
-void
-wbuf_u64(struct wbuf *w, uint64_t v)
-{
-	put_be(w, v, 8);
-}
-
-void
 wbuf_var(struct wbuf *w, uint64_t v)
 {
+	uint8_t bytes[10];
+	size_t n = 0;
+
 	for (; v >= 0x80; v >>= 7)
-		wbuf_u8(w, (uint8_t)(v | 0x80));
-	wbuf_u8(w, (uint8_t)v);
-}
-
-void
-wbuf_bytes(struct wbuf *w, const void *p, size_t n)
-{
-	uint8_t *at = claim(w, n);
-
-	if (at != NULL && n > 0)
-		memcpy(at, p, n);
-}
-
-void
-wbuf_span(struct wbuf *w, struct span s)
-{
-	wbuf_bytes(w, s.p, s.len);
+		bytes[n++] = (uint8_t)(v | 0x80);
+	bytes[n++] = (uint8_t)v;
+	wbuf_bytes(w, bytes, n);
 }
 
 void
@@ -115,21 +52,21 @@ wbuf_str16(struct wbuf *w, struct span s)
 }
 
 void
-wbuf_str(struct wbuf *w, const char *s)
-{
-	wbuf_span(w, span_of(s));
-}
-
-void
 wbuf_dec(struct wbuf *w, uint64_t v)
 {
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+				    "25262728293031323334353637383940414243444546474849"
+				    "50515253545556575859606162636465666768697071727374"
+				    "75767778798081828384858687888990919293949596979899";
 	char digits[20];
 	size_t at = sizeof(digits);
 
-	do {
-		digits[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v > 0);
+	for (; v >= 10; v /= 100) {
+		at -= 2;
+		memcpy(digits + at, pairs + v % 100 * 2, 2);
+	}
+	if (v > 0 || at == sizeof(digits))
+		digits[--at] = (char)('0' + v);
 	wbuf_bytes(w, digits + at, sizeof(digits) - at);
 }
 
@@ -161,7 +98,7 @@ wbuf_view(const struct wbuf *w)
 const char *
 wbuf_cstr(struct wbuf *w)
 {
-	uint8_t *at = claim(w, 1);
+	uint8_t *at = wbuf_claim(w, 1);
 
 	if (at == NULL)
 		return NULL;
@@ -170,62 +107,11 @@ wbuf_cstr(struct wbuf *w)
 	return (const char *)w->p;
 }
 
-/* The next ${n} bytes, or NULL, and the reader is spoilt. */
-static const uint8_t *
-take(struct rbuf *r, size_t n)
-{
-	const uint8_t *at;
-
-	if (r->bad || n > r->len - r->pos) {
-		r->bad = 1;
-		return NULL;
-	}
-	at = r->p + r->pos;
-	r->pos += n;
-	return at;
-}
-
-static uint64_t
-get_be(struct rbuf *r, size_t n)
-{
-	const uint8_t *at = take(r, n);
-	uint64_t v = 0;
-	size_t i;
-
-	for (i = 0; at != NULL && i < n; i++)
-		v = v << 8 | at[i];
-	return v;
-}
-
 void
 rbuf_init(struct rbuf *r, const void *p, size_t n)
 {
 	/* Never NULL inside, so that reading no bytes in place is not mistaken for a failure. */
 	*r = (struct rbuf){.p = p == NULL ? (const uint8_t *)"" : p, .len = p == NULL ? 0 : n};
-}
-
-uint8_t
-rbuf_u8(struct rbuf *r)
-{
-	return (uint8_t)get_be(r, 1);
-}
-
-uint16_t
-rbuf_u16(struct rbuf *r)
-{
-	return (uint16_t)get_be(r, 2);
-}
-
-uint32_t
-rbuf_u32(struct rbuf *r)
-{
-	return (uint32_t)get_be(r, 4);
-}
-
-uint64_t
-rbuf_u64(struct rbuf *r)
-{
-	return get_be(r, 8);
 }
 
 uint64_t
@@ -248,12 +134,6 @@ rbuf_var(struct rbuf *r)
 	return v;
 }
 
-const uint8_t *
-rbuf_bytes(struct rbuf *r, size_t n)
-{
-	return take(r, n);
-}
-
 struct span
 rbuf_str16(struct rbuf *r, size_t max)
 {
@@ -262,7 +142,7 @@ rbuf_str16(struct rbuf *r, size_t max)
 
 	if (n > max)
 		r->bad = 1;
-	at = take(r, n);
+	at = rbuf_bytes(r, n);
 	return at == NULL ? (struct span){NULL, 0} : (struct span){(const char *)at, n};
 }
 

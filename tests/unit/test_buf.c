@@ -9,6 +9,8 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +94,29 @@ texts(void **state)
 	assert_string_equal(wbuf_cstr(&w), "again");
 }
 
+/* Where the number of digits changes, as the C library writes them. */
+static void
+decimals(void **state)
+{
+	uint64_t at = 1, around[] = {0, 1, 2};
+	char mem[32], expected[32];
+	struct wbuf w;
+	size_t digits, i;
+
+	(void)state;
+	for (digits = 0; digits < 20; digits++, at *= 10) {
+		around[0] = at - 1;
+		around[1] = at;
+		around[2] = at + 11;
+		for (i = 0; i < 3; i++) {
+			wbuf_init(&w, mem, sizeof(mem));
+			wbuf_dec(&w, around[i]);
+			snprintf(expected, sizeof(expected), "%" PRIu64, around[i]);
+			assert_string_equal(wbuf_cstr(&w), expected);
+		}
+	}
+}
+
 /*
  * Every verb at every capacity: all or nothing, the byte behind the end untouched, and no way back.
  */
@@ -103,7 +128,7 @@ overruns(void **state)
 	struct wbuf w;
 
 	(void)state;
-	for (verb = 0; verb < 8; verb++) {
+	for (verb = 0; verb < 9; verb++) {
 		for (cap = 0; cap < 16; cap++) {
 			memset(mem, 0xee, sizeof(mem));
 			wbuf_init(&w, mem, cap);
@@ -135,6 +160,10 @@ overruns(void **state)
 			case 6:
 				wbuf_dec(&w, 1234567);
 				need = 7;
+				break;
+			case 7:
+				wbuf_var(&w, UINT64_C(1) << 35);
+				need = 6;
 				break;
 			default:
 				wbuf_printf(&w, "%d", 123456);
@@ -331,6 +360,7 @@ main(void)
 	    cmocka_unit_test(round_trip),
 	    cmocka_unit_test(integers_sort_as_bytes),
 	    cmocka_unit_test(texts),
+	    cmocka_unit_test(decimals),
 	    cmocka_unit_test(overruns),
 	    cmocka_unit_test(terminating_needs_room),
 	    cmocka_unit_test(too_long_for_its_length),
