@@ -89,9 +89,9 @@ stream_init(struct stream *s, const uint8_t *bytes, size_t n)
 	s->next = RECORD_HEADER + BEGIN_BODY + (n >= RECORD_HEADER ? bytes[6] : 0);
 }
 
-/* Makes the next byte available: 1, or 0 at the end of the params or of what is there. */
+/* To the next record that has a byte: 1, or 0 at the end of the params or of what is there. */
 static int
-stream_more(struct stream *s)
+stream_next(struct stream *s)
 {
 	struct record r;
 	int whole;
@@ -111,30 +111,55 @@ stream_more(struct stream *s)
 	return 1;
 }
 
+/* Makes the next byte available, likewise.  Nearly always it is there. */
+static inline int
+stream_more(struct stream *s)
+{
+	return s->left > 0 || stream_next(s);
+}
+
+/* Would libfcgi's "NAME=value" be read as something else? */
+static int
+has_bad(const uint8_t *p, size_t n, int is_name)
+{
+	return memchr(p, '\0', n) != NULL || (is_name && memchr(p, '=', n) != NULL);
+}
+
 /*
- * Moves over ${k} bytes: 1, or 0 when fewer are there.  ${bad} bytes among them are remembered in
- * *found. *at: where they begin when all of them are in one record, else NULL.
+ * Moves over ${k} bytes of a name or of a value: 1, or 0 when fewer are there.  A bad one among
+ * them is remembered in *found.  *at: where they begin when all of them are in one record, else
+ * NULL.
  */
 static int
-stream_take(struct stream *s, size_t k, const char *bad, int *found, const uint8_t **at)
+stream_take(struct stream *s, size_t k, int is_name, int *found, const uint8_t **at)
 {
 	size_t chunk;
 
 	*at = NULL;
-	if (stream_more(s) && s->left >= k)
+	if (!stream_more(s))
+		return k == 0;
+	if (s->left >= k)
 		*at = s->p;
-	while (k > 0) {
-		if (!stream_more(s))
-			return 0;
+	for (;;) {
 		chunk = s->left < k ? s->left : k;
-		if (memchr(s->p, '\0', chunk) != NULL)
-			*found = 1;
-		if (bad[0] != '\0' && memchr(s->p, bad[0], chunk) != NULL)
-			*found = 1;
+		*found |= has_bad(s->p, chunk, is_name);
 		s->p += chunk;
 		s->left -= chunk;
 		k -= chunk;
+		if (k == 0)
+			return 1;
+		if (!stream_more(s))
+			return 0;
 	}
+}
+
+static inline int
+stream_byte(struct stream *s, uint8_t *byte)
+{
+	if (!stream_more(s))
+		return 0;
+	*byte = *s->p++;
+	s->left--;
 	return 1;
 }
 
@@ -142,20 +167,20 @@ stream_take(struct stream *s, size_t k, const char *bad, int *found, const uint8
 static int
 stream_length(struct stream *s, size_t *len)
 {
-	size_t v = 0;
-	int i, more = 0;
+	uint8_t byte;
+	int i;
 
-	for (i = 0; i <= more; i++) {
-		if (!stream_more(s))
+	if (!stream_byte(s, &byte))
+		return 0;
+	*len = byte;
+	if (byte < 0x80)
+		return 1;
+	*len = byte & 0x7f;
+	for (i = 0; i < 3; i++) {
+		if (!stream_byte(s, &byte))
 			return 0;
-		v = v << 8 | *s->p++;
-		s->left--;
-		if (i == 0 && (v & 0x80)) {
-			v &= 0x7f;
-			more = 3;
-		}
+		*len = *len << 8 | byte;
 	}
-	*len = v;
 	return 1;
 }
 
@@ -175,8 +200,8 @@ scan_pairs(const uint8_t *bytes, size_t n)
 		sum += name_len + value_len;
 		if (++pairs > PARAMS_MAX || sum > PARAMS_BYTES_MAX)
 			return FRAME_REFUSE;
-		if (!stream_take(&s, name_len, "=", &found, &at) ||
-		    !stream_take(&s, value_len, "", &found, &at))
+		if (!stream_take(&s, name_len, 1, &found, &at) ||
+		    !stream_take(&s, value_len, 0, &found, &at))
 			return FRAME_BAD;
 	}
 	return found ? FRAME_REFUSE : FRAME_READY;
@@ -264,8 +289,8 @@ frame_param(const uint8_t *bytes, size_t n, const char *name, const uint8_t **va
 	*len = 0;
 	stream_init(&s, bytes, n);
 	while (stream_length(&s, &name_len) && stream_length(&s, &value_len) &&
-	       stream_take(&s, name_len, "", &found, &name_at) &&
-	       stream_take(&s, value_len, "", &found, &value_at)) {
+	       stream_take(&s, name_len, 1, &found, &name_at) &&
+	       stream_take(&s, value_len, 0, &found, &value_at)) {
 		if (name_at == NULL || value_at == NULL || name_len != strlen(name) ||
 		    memcmp(name_at, name, name_len) != 0)
 			continue;

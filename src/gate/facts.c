@@ -72,31 +72,26 @@ last_element(struct span *rest, struct span *element)
 struct walk {
 	const struct params *params;
 	const char *name;
-	size_t i; /* fields not looked at yet */
+	size_t i; /* of params_next */
 	struct span rest;
 };
 
 static int
 walk_next(struct walk *w, struct span *element)
 {
-	for (;;) {
+	do {
 		while (last_element(&w->rest, element))
 			if (element->len > 0)
 				return 1;
-		do {
-			if (w->i == 0)
-				return 0;
-			w->i--;
-		} while (!span_is(w->params->at[w->i].name, w->name));
-		w->rest = w->params->at[w->i].value;
-	}
+	} while (params_next(w->params, w->name, &w->i, &w->rest));
+	return 0;
 }
 
 /* The right-most hop that is not a trusted proxy; the left-most one when all are. */
 static void
 forwarded_for(const struct config *config, const struct params *params, struct facts *F)
 {
-	struct walk w = {.params = params, .name = "HTTP_X_FORWARDED_FOR", .i = params->n};
+	struct walk w = {.params = params, .name = "HTTP_X_FORWARDED_FOR"};
 	struct span hop;
 
 	while (is_trusted(config, &F->addr) && walk_next(&w, &hop)) {
@@ -122,7 +117,7 @@ server_says_https(const struct params *params)
 static int
 proxy_says_https(const struct params *params)
 {
-	struct walk w = {.params = params, .name = "HTTP_X_FORWARDED_PROTO", .i = params->n};
+	struct walk w = {.params = params, .name = "HTTP_X_FORWARDED_PROTO"};
 	struct span proto;
 
 	return walk_next(&w, &proto) && span_ieq(proto, span_of("https"));

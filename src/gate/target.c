@@ -114,10 +114,11 @@ is_plain(struct span target)
 int
 target_is_plain(const struct params *params)
 {
-	size_t i;
+	struct span target;
+	size_t i = 0;
 
-	for (i = 0; i < params->n; i++)
-		if (span_is(params->at[i].name, "REQUEST_URI") && !is_plain(params->at[i].value))
+	while (params_next(params, "REQUEST_URI", &i, &target))
+		if (!is_plain(target))
 			return 0;
 	return 1;
 }

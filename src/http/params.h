@@ -9,12 +9,14 @@
  */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/span.h"
 
 #define PARAMS_MAX 256
 #define PARAMS_BYTES_MAX 65536
 #define PARAMS_VALUE_MAX 8192
+#define PARAMS_CHAINS 32
 
 struct param {
 	struct span name, value;
@@ -23,6 +25,8 @@ struct param {
 struct params {
 	size_t n, bytes;
 	int too_large; /* a bound was passed: the request gets a 400 */
+	/* By name: one more than the index of a chain's latest param, and of the one before it. */
+	uint16_t latest[PARAMS_CHAINS], before[PARAMS_MAX];
 	struct param at[PARAMS_MAX];
 };
 
@@ -41,5 +45,11 @@ int params_get(const struct params *, const char *, struct span *);
 
 /* The value, or an empty span when missing or empty. */
 struct span params_value(const struct params *, const char *);
+
+/*
+ * params_next(P, name, &i, &value): all params of a name, the latest first; i is 0 at the
+ * beginning. 1, or 0 when there are no more.
+ */
+int params_next(const struct params *, const char *, size_t *, struct span *);
 
 #endif /* !HTTP_PARAMS_H_ */

@@ -29,9 +29,27 @@ static int
 contains(const struct params *P, struct span s)
 {
 	for (size_t i = 0; i < P->n; i++)
-		if (P->at[i].value.p != NULL && s.p >= P->at[i].value.p && s.p + s.len <= P->at[i].value.p + P->at[i].value.len)
+		if (P->at[i].value.p != NULL && s.p >= P->at[i].value.p &&
+		    s.p + s.len <= P->at[i].value.p + P->at[i].value.len)
 			return 1;
 	return 0;
+}
+
+/* A look-up by name finds what a walk over all params does. */
+static void
+look_up(const struct params *P, const struct param *of)
+{
+	char *name = malloc(of->name.len + 1);
+	struct span value, first = {NULL, 0};
+	int found = 0;
+
+	must(name != NULL && span_copy(name, of->name.len + 1, of->name) == 0);
+	for (size_t i = 0; i < P->n; i++)
+		if (span_eq(P->at[i].name, of->name) && found++ == 0)
+			first = P->at[i].value;
+	must(params_get(P, name, &value) == (found < 2 ? found : 2));
+	must(value.p == first.p && value.len == first.len);
+	free(name);
 }
 
 static void
@@ -64,6 +82,8 @@ look(const struct params *P, int role)
 	while (n-- > 0)
 		must(token_valid((struct span){seen[n].text, seen[n].len}, span_of("ak")));
 	(void)target_is_plain(P);
+	for (size_t i = 0; i < P->n && i < 16; i++)
+		look_up(P, &P->at[i]);
 }
 
 int

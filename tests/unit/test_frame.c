@@ -203,6 +203,54 @@ test_strings_libfcgi_would_cut(void **state)
 	assert_int_equal(scan_pair("NAME=x", 6, "value", 5), FRAME_REFUSE);
 }
 
+/*
+ * Wherever records end - between and within lengths of four bytes, names and values, empty ones too
+ * - the answer is that of one record: a bad byte is bad in the last of them, a good pair is good.
+ */
+static void
+test_records_that_end_anywhere(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t name_len;
+		const char *value;
+		size_t value_len;
+		enum frame_result result;
+	} cases[] = {
+	    {"NAME", 4, "value", 5, FRAME_READY},
+	    {"NAME", 4, "", 0, FRAME_READY},
+	    {"", 0, "value", 5, FRAME_READY},
+	    {"", 0, "", 0, FRAME_READY},
+	    {"NAME", 4, "=", 1, FRAME_READY},
+	    {"NAM=", 4, "", 0, FRAME_REFUSE},
+	    {"NAM\0", 4, "value", 5, FRAME_REFUSE},
+	    {"NAME", 4, "valu\0", 5, FRAME_REFUSE},
+	    {"NAME", 4, "\0alue", 5, FRAME_REFUSE},
+	};
+	char value[130];
+	size_t i, record_max;
+
+	(void)state;
+	memset(value, 'v', sizeof(value));
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (record_max = 1; record_max < 300; record_max++) {
+			start(1, 0);
+			raw_pair_n(&pairs, value, 127, value, 128);
+			raw_pair_n(&pairs, cases[i].name, cases[i].name_len, cases[i].value,
+			    cases[i].value_len);
+			raw_params(&w, 7, &pairs, record_max);
+			assert_int_equal(scan(NULL), cases[i].result);
+		}
+	/* One byte less than the lengths say, however it is cut. */
+	for (record_max = 1; record_max < 300; record_max++) {
+		start(1, 0);
+		raw_pair_n(&pairs, "N", 1, value, 130);
+		pairs.n--;
+		raw_params(&w, 7, &pairs, record_max);
+		assert_int_equal(scan(NULL), FRAME_BAD);
+	}
+}
+
 static void
 test_pairs_that_lie(void **state)
 {
@@ -299,6 +347,15 @@ test_param_of_a_part(void **state)
 	raw_params(&w, 7, &pairs, 20);
 	assert_int_equal(frame_param(w.b, w.n, "MODE", &v, &len), 0);
 	assert_int_equal(frame_param(w.b, w.n, "A", &v, &len), 1);
+	/* Empty, and the last that is there: as if it were not. */
+	start(1, 0);
+	raw_pair(&pairs, "MODE", "");
+	raw_record(&w, 4, 7, pairs.b, pairs.n, 0);
+	assert_int_equal(frame_param(w.b, w.n, "MODE", &v, &len), 0);
+	raw_pair(&pairs, "A", "1");
+	raw_params(&w, 7, &pairs, 60000);
+	assert_int_equal(frame_param(w.b, w.n, "MODE", &v, &len), 1);
+	assert_int_equal(len, 0);
 }
 
 static void
@@ -450,6 +507,7 @@ main(void)
 	    cmocka_unit_test(test_bad_orders),
 	    cmocka_unit_test(test_no_params),
 	    cmocka_unit_test(test_strings_libfcgi_would_cut),
+	    cmocka_unit_test(test_records_that_end_anywhere),
 	    cmocka_unit_test(test_pairs_that_lie),
 	    cmocka_unit_test(test_bounds),
 	    cmocka_unit_test(test_param_of_a_part),

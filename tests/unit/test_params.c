@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,60 @@ test_lookup(void **state)
 	assert_true(span_is(params_value(&P, "TWICE"), "first"));
 	assert_int_equal(params_value(&P, "NONE").len, 0);
 	assert_false(P.too_large);
+}
+
+/* All that are there of a name, by a walk over every param. */
+static void
+agree(const char *name)
+{
+	struct span v, first = {NULL, 0};
+	size_t i, at = 0;
+	int found = 0;
+
+	for (i = P.n; i-- > 0;) {
+		if (!span_is(P.at[i].name, name))
+			continue;
+		assert_int_equal(params_next(&P, name, &at, &v), 1);
+		assert_ptr_equal(v.p, P.at[i].value.p);
+		assert_int_equal(v.len, P.at[i].value.len);
+		first = v;
+		found++;
+	}
+	assert_int_equal(params_next(&P, name, &at, &v), 0);
+	assert_null(v.p);
+	assert_int_equal(params_get(&P, name, &v), found < 2 ? found : 2);
+	assert_ptr_equal(v.p, first.p);
+}
+
+/* As many as there may be, of names that are prefixes of others, that differ in one character, that
+ * share first, last and middle one and so a chain; some once, some repeatedly. */
+static void
+test_names_that_are_alike(void **state)
+{
+	static char names[PARAMS_MAX][24];
+	static const char *const values = "0123456789";
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < PARAMS_MAX; i++) {
+		if (i % 4 == 0)
+			snprintf(names[i], sizeof(names[i]), "%.*s", (int)(i / 4 % 20),
+			    "HTTP_HTTP_HTTP_HTTP_");
+		else if (i % 4 == 1)
+			snprintf(names[i], sizeof(names[i]), "HTTP_X_%zu", i % 50);
+		else
+			snprintf(names[i], sizeof(names[i]), "A%03zuMMM%03zuZ", i, 999 - i);
+		params_add(&P, span_of(names[i]), (struct span){values + i % 10, i % 2});
+	}
+	assert_int_equal(P.n, PARAMS_MAX);
+	for (i = 0; i < PARAMS_MAX; i++)
+		agree(names[i]);
+	agree("HTTP");
+	agree("HTTP_X_");
+	agree("NONE");
+	params_init(&P);
+	for (i = 0; i < PARAMS_MAX; i++)
+		agree(names[i]);
 }
 
 static void
@@ -154,6 +209,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(test_lookup, setup),
+	    cmocka_unit_test_setup(test_names_that_are_alike, setup),
 	    cmocka_unit_test_setup(test_bytes_are_borrowed_and_may_be_any, setup),
 	    cmocka_unit_test_setup(test_too_many, setup),
 	    cmocka_unit_test_setup(test_value_too_long, setup),
