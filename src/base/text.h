@@ -21,6 +21,9 @@ int text_utf8(struct span);
 /* Valid UTF-8 (RFC 3629) without control characters (C0, DEL, C1); 1 or 0. */
 int text_printable(struct span);
 
+/* Has it a control character of ASCII (C0, DEL), whatever its other bytes are?  1 or 0. */
+int text_has_control(struct span);
+
 /*
  * Printable ASCII, 0x20-0x7e, neither beginning nor ending with a space, not empty: safe in a
  * header.

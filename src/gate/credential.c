@@ -33,15 +33,9 @@ credential_equal(struct span a, struct span b)
 static int
 is_single(struct span value)
 {
-	size_t i;
-
-	for (i = 0; i < value.len; i++) {
-		unsigned char c = (unsigned char)value.p[i];
-
-		if (c <= ' ' || c == ',' || c == 0x7f)
-			return 0;
-	}
-	return 1;
+	return value.len == 0 ||
+	       (!text_has_control(value) && memchr(value.p, ' ', value.len) == NULL &&
+		   memchr(value.p, ',', value.len) == NULL);
 }
 
 /* The key of an Authorization field: OK, KEY_MISSING for a scheme that is not ours,
@@ -143,12 +137,14 @@ look_at_value(const struct search *s, struct span value)
 static struct span
 cut(struct span *rest, const char *stops)
 {
-	struct span head = {rest->p, 0};
+	struct span head = *rest;
+	const char *at;
 
-	if (rest->len == 0) /* it may be at no place at all */
+	if (head.len == 0) /* it may be at no place at all */
 		return head;
-	while (head.len < rest->len && strchr(stops, rest->p[head.len]) == NULL)
-		head.len++;
+	for (; *stops != '\0'; stops++)
+		if ((at = memchr(head.p, *stops, head.len)) != NULL)
+			head.len = (size_t)(at - head.p);
 	rest->p += head.len;
 	rest->len -= head.len;
 	if (rest->len > 0) {

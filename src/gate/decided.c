@@ -14,17 +14,13 @@
 #include "gate/decided.h"
 
 #include "base/json.h"
+#include "base/text.h"
 
 /* One line of ASCII or UTF-8 that a header carried: no control characters. */
 static int
 is_line(struct span s)
 {
-	size_t i;
-
-	for (i = 0; i < s.len; i++)
-		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
-			return 0;
-	return s.len > 0;
+	return s.len > 0 && !text_has_control(s);
 }
 
 static int

@@ -60,6 +60,13 @@ json_escape(struct wbuf *w, unsigned char c)
 	}
 }
 
+/* Nearly every character that is written: it stands for itself, and is one byte. */
+static int
+is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 /* The inside of a JSON string.  Runs of plain bytes are copied as one. */
 static void
 json_chars(struct wbuf *w, struct span s)
@@ -69,8 +76,8 @@ json_chars(struct wbuf *w, struct span s)
 	uint32_t c;
 
 	while (i < s.len) {
-		len = text_utf8_next(p + i, s.len - i, &c);
-		if (len > 1 || (len == 1 && c >= 0x20 && c != 0x7f && c != '"' && c != '\\')) {
+		len = is_plain(p[i]) ? 1 : text_utf8_next(p + i, s.len - i, &c);
+		if (len > 1 || is_plain(p[i])) {
 			i += len;
 			continue;
 		}

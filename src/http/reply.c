@@ -14,6 +14,8 @@
 
 #include "http/reply.h"
 
+#include "base/text.h"
+
 #define BROKEN_BODY                                                                                \
 	"{\"type\":\"urn:apikeyd:problem:misconfigured\",\"title\":\"Gate misconfigured\","        \
 	"\"status\":500,\"detail\":\"The answer could not be built; tell the operator of this "    \
@@ -73,17 +75,7 @@ token_ok(struct span s)
 static int
 value_ok(struct span s)
 {
-	size_t i;
-	unsigned char c;
-
-	if (s.len > REPLY_VALUE_MAX)
-		return 0;
-	for (i = 0; i < s.len; i++) {
-		c = (unsigned char)s.p[i];
-		if (c < 0x20 || c == 0x7f)
-			return 0;
-	}
-	return 1;
+	return s.len <= REPLY_VALUE_MAX && !text_has_control(s);
 }
 
 void

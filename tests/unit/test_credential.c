@@ -170,6 +170,10 @@ test_url_found(void **state)
 	url(1, URI("/a?api_key=%s"));
 	url(1, URI("/a?x=1&api_key=%s&y=2"));
 	url(1, URI("/a?x=1;key=%s"));
+	url(1, URI("/a?key=%s;x=1&y=2"));
+	url(1, URI("/a?key=%s&x=1;y=2"));
+	url(1, URI("/a?x;y&key=%s;z"));
+	url(1, URI("/a?;&;key=%s"));
 	url(1, URI("/a?API_Key=%s"));
 	url(1, URI("/a?api%5fkey=%s"));
 	url(1, URI("/a?key=%s#fragment"));

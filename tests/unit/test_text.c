@@ -122,6 +122,52 @@ header_safe(void **state)
 	}
 }
 
+/* ${s} byte by byte: has it a control character, is it of printable ASCII alone? */
+static void
+slowly(struct span s, int *control, int *printable)
+{
+	size_t i;
+
+	*control = 0;
+	*printable = 1;
+	for (i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		*control |= c < 0x20 || c == 0x7f;
+		*printable &= c >= 0x20 && c < 0x7f;
+	}
+}
+
+/* Each byte at each place of texts of all lengths around eight and sixteen, between neighbours that
+ * could hide it; in memory of exactly that size. */
+static void
+eight_at_a_time(void **state)
+{
+	static const char neighbours[] = "x !~\x80\xa0\xff";
+	int c, control, printable;
+	size_t len, at, n;
+	struct span s;
+	char *mem;
+
+	(void)state;
+	assert_int_equal(text_has_control((struct span){NULL, 0}), 0);
+	for (len = 1; len <= 18; len++) {
+		assert_non_null(mem = malloc(len));
+		s = (struct span){mem, len};
+		for (n = 0; n < sizeof(neighbours) - 1; n++)
+			for (at = 0; at < len; at++)
+				for (c = 0; c < 256; c++) {
+					memset(mem, neighbours[n], len);
+					mem[at] = (char)c;
+					slowly(s, &control, &printable);
+					assert_int_equal(text_has_control(s), control);
+					assert_int_equal(text_header_safe(s),
+					    printable && mem[0] != ' ' && mem[len - 1] != ' ');
+				}
+		free(mem);
+	}
+}
+
 static void
 identifiers(void **state)
 {
@@ -204,6 +250,7 @@ main(void)
 	    cmocka_unit_test(utf8),
 	    cmocka_unit_test(utf8_next),
 	    cmocka_unit_test(header_safe),
+	    cmocka_unit_test(eight_at_a_time),
 	    cmocka_unit_test(identifiers),
 	    cmocka_unit_test(urldecoding),
 	};
