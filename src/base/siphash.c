@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * SipHash-2-4.  Written here because OpenSSL offers it only through EVP_MAC, whose set-up costs
- * more than the hash of an address; a worker hashes one for each failed attempt.
+ * more than the hash of an address; a worker hashes one for each failed attempt, the keeper the id
+ * of each request that it counts.
  *
  * Invariant: the result is that of the paper, on any byte order (tested with its vectors).
  */
+
+#include <endian.h>
+#include <string.h>
 
 #include "base/siphash.h"
 
@@ -18,7 +22,7 @@ rotate(uint64_t x, unsigned bits)
 	return x << bits | x >> (64 - bits);
 }
 
-/* Up to eight bytes, the first one lowest. */
+/* Less than eight bytes, the first one lowest. */
 static uint64_t
 little(const uint8_t *p, size_t n)
 {
@@ -27,6 +31,15 @@ little(const uint8_t *p, size_t n)
 	for (size_t i = 0; i < n; i++)
 		x |= (uint64_t)p[i] << 8 * i;
 	return x;
+}
+
+static uint64_t
+whole(const uint8_t *p)
+{
+	uint64_t x;
+
+	memcpy(&x, p, sizeof(x));
+	return le64toh(x);
 }
 
 static void
@@ -57,7 +70,7 @@ absorb(struct state *s, uint64_t word)
 uint64_t
 siphash(const uint8_t key[SIPHASH_KEY], const void *data, size_t len)
 {
-	uint64_t k0 = little(key, 8), k1 = little(key + 8, 8);
+	uint64_t k0 = whole(key), k1 = whole(key + 8);
 	/* The paper's constants: "somepseudorandomlygeneratedbytes". */
 	struct state s = {.a = k0 ^ UINT64_C(0x736f6d6570736575),
 	    .b = k1 ^ UINT64_C(0x646f72616e646f6d),
@@ -67,7 +80,7 @@ siphash(const uint8_t key[SIPHASH_KEY], const void *data, size_t len)
 	size_t left = len;
 
 	for (; left >= 8; left -= 8, p += 8)
-		absorb(&s, little(p, 8));
+		absorb(&s, whole(p));
 	absorb(&s, (uint64_t)(len & 0xff) << 56 | little(p, left));
 	s.c ^= 0xff;
 	rounds(&s, 4);

@@ -24,6 +24,9 @@ int text_printable(struct span);
 /* Has it a control character of ASCII (C0, DEL), whatever its other bytes are?  1 or 0. */
 int text_has_control(struct span);
 
+/* Nothing but [0-9A-Za-z], perhaps nothing at all; 1 or 0. */
+int text_alnum(struct span);
+
 /*
  * Printable ASCII, 0x20-0x7e, neither beginning nor ending with a space, not empty: safe in a
  * header.

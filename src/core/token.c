@@ -21,6 +21,7 @@
 #include "base/digest.h"
 #include "base/random.h"
 #include "base/secret.h"
+#include "base/text.h"
 
 #define ENV_TEXT_LEN 6 /* "_live_" */
 
@@ -35,15 +36,6 @@ int
 token_char(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-
-static int
-all_base62(const char *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!token_char(p[i]))
-			return 0;
-	return 1;
 }
 
 /* The TOKEN_CHECK characters that belong behind these ${n} bytes; no NUL.  62^6 > 2^32: they hold
@@ -132,7 +124,7 @@ token_has_form(struct span s, struct span prefix)
 	if (p[0] != '_' || p[ENV_TEXT_LEN - 1] != '_' ||
 	    token_env_parse((struct span){p + 1, ENV_TEXT_LEN - 2}) < 0)
 		return 0;
-	return all_base62(p + ENV_TEXT_LEN, TOKEN_RANDOM + TOKEN_CHECK);
+	return text_alnum((struct span){p + ENV_TEXT_LEN, TOKEN_RANDOM + TOKEN_CHECK});
 }
 
 int
@@ -211,5 +203,5 @@ int
 token_id_ok(struct span s)
 {
 	return s.len == TOKEN_ID_LEN && memcmp(s.p, "key_", 4) == 0 &&
-	       all_base62(s.p + 4, TOKEN_ID_LEN - 4);
+	       text_alnum((struct span){s.p + 4, TOKEN_ID_LEN - 4});
 }

@@ -17,7 +17,9 @@
 
 #include "keeper/recent.h"
 
+#include "base/buf.h"
 #include "base/random.h"
+#include "base/siphash.h"
 
 #define NONE UINT32_MAX
 /* A chain is followed this far: an id behind it would be counted again, and no input can make a
@@ -36,7 +38,7 @@ struct entry {
 };
 
 struct recent {
-	uint64_t seed;
+	uint8_t seed[SIPHASH_KEY];
 	size_t max, next; /* ring: where the next one goes */
 	size_t pending;	  /* how many before ${next} belong to the open batch */
 	uint32_t *heads;
@@ -58,7 +60,7 @@ recent_new(size_t max, struct err *e)
 	if (r->heads == NULL || r->ring == NULL)
 		goto fail;
 	memset(r->heads, 0xff, max * sizeof(*r->heads));
-	if (random_bytes(&r->seed, sizeof(r->seed), e) != 0) {
+	if (random_bytes(r->seed, sizeof(r->seed), e) != 0) {
 		recent_free(&r);
 		return NULL;
 	}
@@ -82,23 +84,20 @@ recent_free(struct recent **rp)
 	*rp = NULL;
 }
 
-static uint64_t
-mix(uint64_t h, const char *p, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		h ^= (uint8_t)p[i];
-		h *= UINT64_C(0x100000001b3);
-		h ^= h >> 29;
-	}
-	return h;
-}
-
+/* Of an id that is too long to be remembered its beginning. */
 static uint64_t
 hash_of(const struct recent *r, const char *key_id, struct span id, uint32_t cost)
 {
-	uint64_t h = mix(r->seed ^ UINT64_C(0xcbf29ce484222325), key_id, TOKEN_ID_LEN);
+	uint8_t mem[TOKEN_ID_LEN + sizeof(cost) + WIRE_REQUEST_ID_MAX];
+	struct wbuf w;
 
-	return mix(mix(h, (const char *)&cost, sizeof(cost)), id.p, id.len);
+	if (id.len > WIRE_REQUEST_ID_MAX)
+		id.len = WIRE_REQUEST_ID_MAX;
+	wbuf_init(&w, mem, sizeof(mem));
+	wbuf_bytes(&w, key_id, TOKEN_ID_LEN);
+	wbuf_u32(&w, cost);
+	wbuf_span(&w, id);
+	return siphash(r->seed, mem, w.len);
 }
 
 static uint32_t *

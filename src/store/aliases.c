@@ -134,18 +134,18 @@ store_key_match(struct store *s, const uint8_t digest[STORE_DIGEST_LEN], uint8_t
 	size_t len;
 	int rc;
 
-	memset(rec, 0, sizeof(*rec));
 	*m = (struct store_match){.which = ROTATION_PRESENT};
 	rc = store_db_get(s, STORE_DB_KEYS, digest_span(digest), buf, KEYREC_MAX, &len, e);
-	if (rc <= 0)
-		return rc;
-	if (!alias_is(store_span(buf, len))) {
+	if (rc == 1 && !alias_is(store_span(buf, len))) {
 		memcpy(m->home, digest, sizeof(m->home));
 		if (keyrec_decode(store_span(buf, len), rec, e) != 0)
 			return err_wrap(e, "%s: database keys: a record", s->dir);
 		m->digest_of = rec->digest_of;
 		return 1;
 	}
+	memset(rec, 0, sizeof(*rec));
+	if (rc <= 0)
+		return rc;
 	if (alias_read(s, store_span(buf, len), &a, e) != 1)
 		return -1;
 	m->digest_of = a.digest_of;

@@ -98,6 +98,13 @@ store_heads_bytes(const struct store_heads *h)
 	return h->cap * sizeof(*h->slots) + (h->mask + 1) * sizeof(*h->buckets);
 }
 
+static uint64_t
+mix(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * UINT64_C(0x100000001b3);
+	return hash ^ hash >> 32;
+}
+
 /* FNV-1a, but by eight bytes; nothing hostile chooses names: key ids are random, owners are
  * digests.
  */
@@ -105,14 +112,16 @@ static struct slot_list *
 bucket_of(struct store_heads *h, struct span name)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325), word;
-	size_t i, n;
+	size_t left;
 
-	for (i = 0; i < name.len; i += n) {
-		n = name.len - i < sizeof(word) ? name.len - i : sizeof(word);
+	for (left = name.len; left >= sizeof(word); left -= sizeof(word)) {
+		memcpy(&word, name.p + name.len - left, sizeof(word));
+		hash = mix(hash, word);
+	}
+	if (left > 0) {
 		word = 0;
-		memcpy(&word, name.p + i, n);
-		hash = (hash ^ word) * UINT64_C(0x100000001b3);
-		hash ^= hash >> 32;
+		memcpy(&word, name.p + name.len - left, left);
+		hash = mix(hash, word);
 	}
 	return &h->buckets[hash & h->mask];
 }

@@ -198,9 +198,11 @@ remember(struct before *b, const struct store_take *t)
 static void
 take_encode(const struct store_take *t, const struct before *b, struct wbuf *out)
 {
-	size_t shared = 0;
+	size_t shared = 0, most = b->len < t->log.len ? b->len : t->log.len;
 
-	while (shared < b->len && shared < t->log.len && b->log[shared] == t->log.p[shared])
+	while (most - shared >= 8 && memcmp(b->log + shared, t->log.p + shared, 8) == 0)
+		shared += 8;
+	while (shared < most && b->log[shared] == t->log.p[shared])
 		shared++;
 	wbuf_u8(out, (uint8_t)shared);
 	wbuf_u8(out, (uint8_t)(t->log.len - shared));

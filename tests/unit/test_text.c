@@ -122,19 +122,22 @@ header_safe(void **state)
 	}
 }
 
-/* ${s} byte by byte: has it a control character, is it of printable ASCII alone? */
+/* ${s} byte by byte: has it a control character, is it of printable ASCII alone, of letters and
+ * digits alone? */
 static void
-slowly(struct span s, int *control, int *printable)
+slowly(struct span s, int *control, int *printable, int *alnum)
 {
 	size_t i;
 
 	*control = 0;
-	*printable = 1;
+	*printable = *alnum = 1;
 	for (i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 
 		*control |= c < 0x20 || c == 0x7f;
 		*printable &= c >= 0x20 && c < 0x7f;
+		*alnum &=
+		    (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 	}
 }
 
@@ -143,14 +146,15 @@ slowly(struct span s, int *control, int *printable)
 static void
 eight_at_a_time(void **state)
 {
-	static const char neighbours[] = "x !~\x80\xa0\xff";
-	int c, control, printable;
+	static const char neighbours[] = "xZ09 !~\x80\xa0\xff";
+	int c, control, printable, alnum;
 	size_t len, at, n;
 	struct span s;
 	char *mem;
 
 	(void)state;
 	assert_int_equal(text_has_control((struct span){NULL, 0}), 0);
+	assert_int_equal(text_alnum((struct span){NULL, 0}), 1);
 	for (len = 1; len <= 18; len++) {
 		assert_non_null(mem = malloc(len));
 		s = (struct span){mem, len};
@@ -159,8 +163,9 @@ eight_at_a_time(void **state)
 				for (c = 0; c < 256; c++) {
 					memset(mem, neighbours[n], len);
 					mem[at] = (char)c;
-					slowly(s, &control, &printable);
+					slowly(s, &control, &printable, &alnum);
 					assert_int_equal(text_has_control(s), control);
+					assert_int_equal(text_alnum(s), alnum);
 					assert_int_equal(text_header_safe(s),
 					    printable && mem[0] != ' ' && mem[len - 1] != ' ');
 				}
