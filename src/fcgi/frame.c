@@ -184,12 +184,26 @@ stream_length(struct stream *s, size_t *len)
 	return 1;
 }
 
+/* As two times stream_take.  Nearly always both name and value are in this record. */
+static inline int
+stream_pair(struct stream *s, size_t name_len, size_t value_len, int *found)
+{
+	const uint8_t *at;
+
+	if (s->left == 0 || s->left < name_len + value_len)
+		return stream_take(s, name_len, 1, found, &at) &&
+		       stream_take(s, value_len, 0, found, &at);
+	*found |= has_bad(s->p, name_len, 1) || has_bad(s->p + name_len, value_len, 0);
+	s->p += name_len + value_len;
+	s->left -= name_len + value_len;
+	return 1;
+}
+
 /* The pairs of a complete head. */
 static enum frame_result
 scan_pairs(const uint8_t *bytes, size_t n)
 {
 	struct stream s;
-	const uint8_t *at;
 	size_t pairs = 0, sum = 0, name_len, value_len;
 	int found = 0;
 
@@ -200,8 +214,7 @@ scan_pairs(const uint8_t *bytes, size_t n)
 		sum += name_len + value_len;
 		if (++pairs > PARAMS_MAX || sum > PARAMS_BYTES_MAX)
 			return FRAME_REFUSE;
-		if (!stream_take(&s, name_len, 1, &found, &at) ||
-		    !stream_take(&s, value_len, 0, &found, &at))
+		if (!stream_pair(&s, name_len, value_len, &found))
 			return FRAME_BAD;
 	}
 	return found ? FRAME_REFUSE : FRAME_READY;
