@@ -190,7 +190,7 @@ stream_pair(struct stream *s, size_t name_len, size_t value_len, int *found)
 {
 	const uint8_t *at;
 
-	if (s->left == 0 || s->left < name_len + value_len)
+	if (s->left < name_len + value_len)
 		return stream_take(s, name_len, 1, found, &at) &&
 		       stream_take(s, value_len, 0, found, &at);
 	*found |= has_bad(s->p, name_len, 1) || has_bad(s->p + name_len, value_len, 0);

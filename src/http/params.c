@@ -63,7 +63,7 @@ params_add_env(struct params *P, const char *text)
 	const char *equals = strchr(text, '=');
 
 	if (equals == NULL)
-		params_add(P, span_of(text), (struct span){NULL, 0});
+		params_add(P, span_of(text), span_of("")); /* not NULL: readers step through it */
 	else
 		params_add(P, (struct span){text, (size_t)(equals - text)}, span_of(equals + 1));
 }
