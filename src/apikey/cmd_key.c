@@ -42,6 +42,18 @@ take_back(struct tool *t, const cJSON *record, struct err *e)
 	cJSON_Delete(revoked);
 }
 
+/* An end that is over is mostly a mistake in a date, and nothing else would tell: the key is made.
+ */
+static void
+warn_expired(const cJSON *request, const cJSON *record)
+{
+	const char *expires = json_str(request, "expires", NULL);
+	char buf[32];
+
+	if (expires != NULL && strcmp(tool_text(record, "state", buf), "expired") == 0)
+		fprintf(stderr, "apikey: the key does not work: it has expired (%s)\n", expires);
+}
+
 /* The record of a key that was made and shown, or NULL. */
 static cJSON *
 make_and_show(struct tool *t, cJSON *request, int quiet, struct err *e)
@@ -64,6 +76,7 @@ create_imported(struct tool *t, cJSON *request, struct err *e)
 
 	if (record == NULL)
 		return -1;
+	warn_expired(request, record);
 	rc = t->json ? output_json(record, e) : keyshow_record(t, record, e);
 	cJSON_Delete(record);
 	return rc == 0 ? TOOL_DONE : -1;
@@ -89,6 +102,7 @@ cmd_key_create(struct tool *t, struct options *o, struct err *e)
 	keyshow_release(&before);
 	if (record == NULL)
 		return -1;
+	warn_expired(o->request, record);
 	if (!quiet && !t->json)
 		rc = keyshow_record(t, record, e);
 	cJSON_Delete(record);
@@ -180,6 +194,7 @@ cmd_key_set(struct tool *t, struct options *o, struct err *e)
 	if (cmd_key_check_id(o, e) == -1 ||
 	    (record = tool_change(t, "key.set", o->request, e)) == NULL)
 		return -1;
+	warn_expired(o->request, record);
 	rc = t->json ? output_json(record, e) : keyshow_record(t, record, e);
 	cJSON_Delete(record);
 	return rc == 0 ? TOOL_DONE : -1;

@@ -188,8 +188,6 @@ apply_until(const struct kinds_use *u, struct err *e)
 		return bad(u, e,
 		    "must be a duration (90d), a date (2027-01-31), a time "
 		    "(2027-01-31T12:00:00Z) or never");
-	if (us <= u->now_us)
-		return bad(u, e, "is over already; disable or revoke is what ends a key now");
 	return put_time(u, us, e);
 }
 

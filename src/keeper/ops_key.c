@@ -13,11 +13,7 @@
 
 #include "keeper/ops_call.h"
 
-#include "base/clock.h"
 #include "base/secret.h"
-
-/* "1s" may be over when it arrives: a mistake in a date is further back than that. */
-#define ON_ITS_WAY_US (10 * CLOCK_SECOND)
 
 struct ops_draft *
 ops_draft_new(struct err *e)
@@ -92,18 +88,6 @@ first_secret(const struct ops_call *c, struct ops_draft *d, char key[TOKEN_MAX +
 	return rc;
 }
 
-/* No key is made to have expired, or brought to it: that is a mistake in a date.  (Imports are not
- * asked: there it is what was.) */
-static int
-check_end(const struct ops_call *c, const struct keyrec *rec, struct err *e)
-{
-	if (cJSON_GetObjectItemCaseSensitive(c->request, "expires") == NULL ||
-	    rec->expires_us == 0 || rec->expires_us > c->now.wall_us - ON_ITS_WAY_US)
-		return 0;
-	return err_set(
-	    e, ERR_INPUT, "\"expires\" is over already; disable or revoke is what ends a key now");
-}
-
 int
 ops_key_create(struct ops_call *c, struct err *e)
 {
@@ -116,8 +100,7 @@ ops_key_create(struct ops_call *c, struct err *e)
 	d->rec.state = KEYREC_ACTIVE;
 	d->rec.created_us = d->rec.changed_us = c->now.wall_us;
 	if (ops_key_env(c, &d->rec, e) != 0 || token_id_generate(d->rec.id, e) != 0 ||
-	    first_secret(c, d, key, start, e) != 0 || ops_record_apply(c, d, e) < 0 ||
-	    check_end(c, &d->rec, e) != 0)
+	    first_secret(c, d, key, start, e) != 0 || ops_record_apply(c, d, e) < 0)
 		goto out;
 	ops_record_json(&d->rec, c->now.wall_us, c->result);
 	if (store_key_insert(c->ops->store, d->digest, &d->rec, e) != 0 ||
@@ -173,7 +156,7 @@ ops_key_set(struct ops_call *c, struct err *e)
 		goto out;
 	}
 	before = as_it_was(c, &d->rec);
-	if ((given = ops_record_apply(c, d, e)) < 0 || check_end(c, &d->rec, e) != 0)
+	if ((given = ops_record_apply(c, d, e)) < 0)
 		goto out;
 	if (given == 0) {
 		err_set(e, ERR_USAGE, "key.set needs at least one thing to set");
