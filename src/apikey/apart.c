@@ -7,14 +7,13 @@
  * root could miss: it has the service user's rights, another session than the terminal's (or it
  * could type there, TIOCSTI), and says nothing to us but an error of fixed size.  It ends with us.
  *
- * Here the signals that would end us are waited for instead, so that what the child leaves can be
- * removed; only one that cannot be waited for leaves it to the next run (workdir.c).
+ * Here the signals that would end us are waited for instead, from before anything is made, so that
+ * it can be removed; only one that cannot be waited for leaves it to the next run (workdir.c).
  *
  * Invariants: nothing that the child says is trusted; whoever sent a signal sees us end by it.
  */
 
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <errno.h>
@@ -28,7 +27,6 @@
 
 #include "apikey/apart.h"
 
-/* What ends us, unless it is ignored (nohup). */
 static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
 #define ENDS (sizeof(ends) / sizeof(ends[0]))
 
@@ -55,7 +53,6 @@ child(const struct apart *a, pid_t parent, const sigset_t *mask, int fd)
 	struct err *e = &s.e;
 
 	(void)setsid();
-	(void)umask(077);
 	(void)sigprocmask(SIG_SETMASK, mask, NULL);
 	if (a->become != NULL && service_become(a->become, e) != 0)
 		s.rc = -1;
@@ -86,6 +83,7 @@ wait_for(pid_t pid, const sigset_t *waited, int *ended)
 			continue;
 		*ended = sig;
 		(void)kill(pid, sig == SIGPIPE ? SIGTERM : sig);
+		(void)kill(pid, SIGCONT); /* it may stand still */
 	}
 }
 
@@ -118,7 +116,8 @@ run(const struct apart *a, const sigset_t *before, const sigset_t *waited, int *
 	pid_t self = getpid(), pid;
 	ssize_t n;
 
-	if (pipe2(fds, O_CLOEXEC) == -1)
+	/* Not waited for: what the child has left behind may have the pipe, too. */
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1)
 		return err_sys(e, "pipe");
 	(void)fflush(NULL);
 	if ((pid = fork()) == 0) {
@@ -139,6 +138,33 @@ run(const struct apart *a, const sigset_t *before, const sigset_t *waited, int *
 	return result(&s, n, status, e);
 }
 
+/* What is ignored (nohup) is left out: blocked, it would be waited for all the same. */
+static void
+set_of_waited(sigset_t *waited)
+{
+	struct sigaction now;
+
+	(void)sigemptyset(waited);
+	(void)sigaddset(waited, SIGCHLD);
+	for (size_t i = 0; i < ENDS; i++)
+		if (sigaction(ends[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			(void)sigaddset(waited, ends[i]);
+}
+
+static int
+all(const struct apart *a, const sigset_t *before, const sigset_t *waited, int *ended,
+    struct err *e)
+{
+	int rc;
+
+	if (a->begin != NULL && a->begin(a->cookie, e) != 0)
+		return -1;
+	rc = run(a, before, waited, ended, e);
+	if (*ended != 0)
+		rc = err_set(e, ERR_SYSTEM, "interrupted");
+	return a->end != NULL ? a->end(a->cookie, rc, e) : rc;
+}
+
 int
 apart_run(const struct apart *a, struct err *e)
 {
@@ -146,15 +172,11 @@ apart_run(const struct apart *a, struct err *e)
 	sigset_t waited, before;
 	int ended = 0, rc;
 
-	(void)sigemptyset(&waited);
-	(void)sigaddset(&waited, SIGCHLD);
-	for (size_t i = 0; i < ENDS; i++)
-		(void)sigaddset(&waited, ends[i]);
+	set_of_waited(&waited);
 	/* Ignored, it would not be waited for. */
 	(void)sigaction(SIGCHLD, &plain, &child_was);
 	(void)sigprocmask(SIG_BLOCK, &waited, &before);
-	rc = run(a, &before, &waited, &ended, e);
-	a->after(a->cookie, rc >= 0 && ended == 0);
+	rc = all(a, &before, &waited, &ended, e);
 	if (ended != 0)
 		(void)raise(ended);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);

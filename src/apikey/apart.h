@@ -12,16 +12,19 @@
 
 struct apart {
 	const struct service *become; /* whom that process becomes; NULL: it stays who we are */
+	/* Here, before there is that process: 0, or -1 and that was it.  May be NULL. */
+	int (*begin)(void *cookie, struct err *);
 	int (*work)(void *cookie, struct err *); /* there: an exit status, or -1 */
-	/* Here, when that process is gone; ${ok}: the work is done, and nobody asked us to end. */
-	void (*after)(void *cookie, int ok);
+	/* Here, when that process is gone: ${rc} is the work's, or -1 when somebody asked us to
+	 * end; what it returns comes of that.  May be NULL. */
+	int (*end)(void *cookie, int rc, struct err *);
 	void *cookie;
 };
 
 /*
- * What the work returned, or -1 and its error, or that of a process that died.  Standard output
- * that the work wrote is on its way.  A signal that asks us to end ends the work first, then us,
- * and comes back here no more.
+ * What the work returned (or the end made of it), or -1 and its error, or that of a process that
+ * died.  Standard output that the work wrote is on its way.  A signal that asks us to end ends the
+ * work, never the begin or the end, and behind that us: then this does not return.
  */
 int apart_run(const struct apart *, struct err *) __attribute__((warn_unused_result));
 

@@ -43,8 +43,9 @@ struct backup {
 	struct service service;
 	struct progress progress;
 	char dir[PATH_MAX], made[PATH_MAX]; /* what it becomes; where it is made */
-	int fd;				    /* of ${made}, locked */
-	int done;			    /* it has its name, or is gone */
+	int64_t now_us;
+	int fd;	  /* of ${made}, locked */
+	int done; /* it has its name */
 };
 
 static int
@@ -122,11 +123,21 @@ is_outside(const char *dir, const char *state_dir, struct err *e)
 	return 0;
 }
 
+/* Is this still the name of the open directory? */
+static int
+is_named(int fd, const char *dir)
+{
+	struct stat st, named;
+
+	return fstat(fd, &st) == 0 && lstat(dir, &named) == 0 && st.st_dev == named.st_dev &&
+	       st.st_ino == named.st_ino;
+}
+
 /* Nobody else makes a backup in this directory, or removes it, until it is closed; -1: errno. */
 static int
 lock_dir(const char *dir, const struct service *service)
 {
-	struct stat st, named;
+	struct stat st;
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0)
@@ -137,8 +148,7 @@ lock_dir(const char *dir, const struct service *service)
 		return -1;
 	}
 	/* Whoever had it until now may have renamed it. */
-	if (fstat(fd, &st) == 0 && lstat(dir, &named) == 0 && st.st_dev == named.st_dev &&
-	    st.st_ino == named.st_ino &&
+	if (is_named(fd, dir) && fstat(fd, &st) == 0 &&
 	    (st.st_uid == geteuid() || (service->change && st.st_uid == service->uid)))
 		return fd;
 	close(fd);
@@ -160,6 +170,11 @@ take_back(const struct backup *b, struct err *e)
 
 	if (fchown(b->fd, geteuid(), getegid()) != 0 || fchmod(b->fd, 0700) != 0)
 		return err_sys(e, "%s: cannot take it back", b->made);
+	/* Its owner could rename it even where others' directories stay (/tmp): no more. */
+	if (!is_named(b->fd, b->made))
+		return err_set(e, ERR_DENIED,
+		    "%s: somebody put something else in its place: is the service taken over?",
+		    b->made);
 	if ((fd = openat(b->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
 	    (d = fdopendir(fd)) == NULL) {
 		if (fd >= 0)
@@ -190,7 +205,7 @@ take_back(const struct backup *b, struct err *e)
 static int
 give(const struct backup *b, struct err *e)
 {
-	/* A umask may have taken bits of the owner's. */
+	/* One that was there may be open to others. */
 	if (fchmod(b->fd, 0700) != 0)
 		return err_sys(e, "%s: cannot set its mode", b->made);
 	if (!b->service.change || fchown(b->fd, b->service.uid, b->service.gid) == 0)
@@ -201,8 +216,11 @@ give(const struct backup *b, struct err *e)
 
 /* The directory in which the backup is made, empty and locked. */
 static int
-begin(struct backup *b, struct err *e)
+begin(void *cookie, struct err *e)
 {
+	struct backup *b = cookie;
+
+	b->now_us = clock_wall_us();
 	if (mkdir(b->made, 0700) != 0 && errno != EEXIST)
 		return err_sys(e, "%s: cannot make it", b->made);
 	if ((b->fd = lock_dir(b->made, &b->service)) < 0 &&
@@ -212,16 +230,13 @@ begin(struct backup *b, struct err *e)
 		    b->made);
 	if (b->fd < 0)
 		return err_sys(e, "%s", b->made);
-	if (!snapshot_is_all(b->made)) {
-		close(b->fd);
+	if (!snapshot_is_all(b->made))
 		return err_set(
 		    e, ERR_CONFLICT, "%s: there is something that is not a backup", b->made);
-	}
 	snapshot_clear_at(b->fd); /* of one that was interrupted */
 	if (give(b, e) == 0)
 		return 0;
 	(void)rmdir(b->made);
-	close(b->fd);
 	return -1;
 }
 
@@ -295,53 +310,46 @@ copy(void *cookie, struct err *e)
 	return rc;
 }
 
-static void
-clean(void *cookie, int ok)
+/* What the other process has made becomes the backup, or nothing of it stays. */
+static int
+end(void *cookie, int rc, struct err *e)
 {
 	struct backup *b = cookie;
 
-	if (ok || b->done)
-		return;
-	snapshot_clear_at(b->fd);
-	(void)rmdir(b->made);
-	b->done = 1;
-}
-
-static int
-backup(struct backup *b, struct err *e)
-{
-	const struct apart apart = {
-	    .become = &b->service, .work = copy, .after = clean, .cookie = b};
-	int64_t now_us = clock_wall_us();
-
-	if (apart_run(&apart, e) != 0)
-		return -1;
-	if ((b->service.change && take_back(b, e) != 0) ||
-	    manifest_write(b->fd, b->made, now_us, e) != 0)
-		return -1;
-	return put_in_place(b, e);
+	if (rc == 0 && b->service.change)
+		rc = take_back(b, e);
+	if (rc == 0)
+		rc = manifest_write(b->fd, b->made, b->now_us, e);
+	if (rc == 0)
+		rc = put_in_place(b, e);
+	if (rc != 0 && !b->done) {
+		snapshot_clear_at(b->fd);
+		(void)rmdir(b->made);
+	}
+	return rc;
 }
 
 int
 cmd_db_backup(struct tool *t, struct options *o, struct err *e)
 {
 	const char *dir = json_str(o->request, "dir", NULL);
-	struct backup b = {.tool = t};
+	struct backup b = {.tool = t, .fd = -1};
+	const struct apart apart = {
+	    .become = &b.service, .begin = begin, .work = copy, .end = end, .cookie = &b};
 	cJSON *result;
 	int rc;
 
 	if (copies_beside(dir, "", b.dir, e) != 0 || copies_beside(dir, ".new", b.made, e) != 0 ||
 	    service_find(t->config, &b.service, e) != 0 ||
 	    is_outside(b.dir, t->config->state_dir, e) != 0 || may_replace(b.dir, e) != 0 ||
-	    copies_enter(t, &b.service, 1, e) != 0 || begin(&b, e) != 0)
+	    copies_enter(t, &b.service, 1, e) != 0)
 		return -1;
 	copies_quiet(t);
-	(void)umask(077);
 	progress_begin(&b.progress);
-	rc = backup(&b, e);
+	rc = apart_run(&apart, e);
 	copies_leave(t);
-	clean(&b, rc == 0);
-	close(b.fd);
+	if (b.fd >= 0)
+		close(b.fd);
 	if (rc != 0)
 		return -1;
 	if (!t->json) {

@@ -183,27 +183,35 @@ dump(void *cookie, struct err *e)
 	return rc == 0 ? TOOL_DONE : -1;
 }
 
-static void
-clean(void *cookie, int ok)
+static int
+begin(void *cookie, struct err *e)
 {
 	struct dump *d = cookie;
 
-	(void)ok;
+	return workdir_make(&d->work, d->tool->config, e);
+}
+
+static int
+end(void *cookie, int rc, struct err *e)
+{
+	struct dump *d = cookie;
+
+	(void)e;
 	workdir_remove(&d->work);
+	return rc;
 }
 
 int
 cmd_db_dump(struct tool *t, struct options *o, struct err *e)
 {
 	struct dump d = {.tool = t};
-	const struct apart apart = {.work = dump, .after = clean, .cookie = &d};
+	const struct apart apart = {.begin = begin, .work = dump, .end = end, .cookie = &d};
 	struct service service;
 	int rc = -1;
 
 	(void)o;
 	copies_quiet(t);
-	if (service_find(t->config, &service, e) == 0 && copies_enter(t, &service, 0, e) == 0 &&
-	    workdir_make(&d.work, t->config, e) == 0)
+	if (service_find(t->config, &service, e) == 0 && copies_enter(t, &service, 0, e) == 0)
 		rc = apart_run(&apart, e);
 	copies_leave(t);
 	return rc;
@@ -566,14 +574,6 @@ prepare(struct tool *t, struct err *e)
 	return copies_enter(t, &service, 0, e);
 }
 
-/* What was loaded so far stays, for the next attempt. */
-static void
-leave(void *cookie, int ok)
-{
-	(void)cookie;
-	(void)ok;
-}
-
 int
 cmd_db_load(struct tool *t, struct options *o, struct err *e)
 {
@@ -581,7 +581,8 @@ cmd_db_load(struct tool *t, struct options *o, struct err *e)
 	struct progress p;
 	struct loading L = {
 	    .tool = t, .dir = dir, .progress = &p, .restart = options_local(o, "restart")};
-	const struct apart apart = {.work = load, .after = leave, .cookie = &L};
+	/* What was loaded so far stays, for the next attempt. */
+	const struct apart apart = {.work = load, .cookie = &L};
 	int rc = -1;
 
 	if (copies_beside(t->config->state_dir, "/" LOADING, dir, e) != 0 ||

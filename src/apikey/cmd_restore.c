@@ -43,14 +43,6 @@ restore(void *cookie, struct err *e)
 										      : -1;
 }
 
-/* What a restore that is interrupted leaves the next one removes; until then it does no harm. */
-static void
-leave(void *cookie, int ok)
-{
-	(void)cookie;
-	(void)ok;
-}
-
 int
 cmd_db_restore(struct tool *t, struct options *o, struct err *e)
 {
@@ -58,7 +50,8 @@ cmd_db_restore(struct tool *t, struct options *o, struct err *e)
 	struct progress p;
 	struct copies_restore r = {
 	    .tool = t, .progress = &p, .verify = 1, .accept_log = options_local(o, "accept-log")};
-	struct apart apart = {.work = restore, .after = leave, .cookie = &r};
+	/* What one that is interrupted leaves the next one removes; until then it does no harm. */
+	const struct apart apart = {.work = restore, .cookie = &r};
 	struct store_source *source;
 	struct service service;
 	int rc = -1;

@@ -132,13 +132,22 @@ verify(void *cookie, struct err *e)
 	return rc == 0 ? report(v, e) : -1;
 }
 
-static void
-clean(void *cookie, int ok)
+static int
+begin(void *cookie, struct err *e)
 {
 	struct verifying *v = cookie;
 
-	(void)ok;
+	return workdir_make(&v->work, v->found.tool->config, e);
+}
+
+static int
+end(void *cookie, int rc, struct err *e)
+{
+	struct verifying *v = cookie;
+
+	(void)e;
 	workdir_remove(&v->work);
+	return rc;
 }
 
 /* A name in it that is no file is found before anything is copied. */
@@ -158,7 +167,7 @@ cmd_db_verify(struct tool *t, struct options *o, struct err *e)
 {
 	const char *dir = json_str(o->request, "dir", NULL);
 	struct verifying v = {.name = "the store"};
-	const struct apart apart = {.work = verify, .after = clean, .cookie = &v};
+	const struct apart apart = {.begin = begin, .work = verify, .end = end, .cookie = &v};
 	struct service service;
 	int rc = -1;
 
@@ -169,7 +178,7 @@ cmd_db_verify(struct tool *t, struct options *o, struct err *e)
 	if (dir != NULL && open_source(&v, dir, e) != 0)
 		return v.found.n > 0 ? report(&v, e) : -1;
 	copies_quiet(t);
-	if (copies_enter(t, &service, 0, e) == 0 && workdir_make(&v.work, t->config, e) == 0)
+	if (copies_enter(t, &service, 0, e) == 0)
 		rc = apart_run(&apart, e);
 	copies_leave(t);
 	store_source_close(&v.source);

@@ -315,6 +315,7 @@ copies_enter(struct tool *t, const struct service *service, int stay, struct err
 {
 	struct stat st;
 
+	(void)umask(077);
 	if (service->change && t->config->encrypt_store && stat(t->config->pepper_file, &st) == 0 &&
 	    st.st_uid == 0 && storekey_load(t->config->pepper_file, &t->store_key, e) != 0)
 		return -1;

@@ -61,7 +61,8 @@ void copies_quiet(const struct tool *);
 /*
  * Before the store's files are looked at: become the service user for good, here or (${stay}) in
  * the process to come alone.  A key of an encrypted store that only root can read is read before,
- * if what it stands in is root's.
+ * if what it stands in is root's.  From here on what is made is the user's alone, whatever the
+ * umask.
  */
 int copies_enter(struct tool *, const struct service *, int stay, struct err *)
     __attribute__((warn_unused_result));

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +181,7 @@ nobody_owns(const struct store *s, const struct store_source *source, struct err
 static int
 restore(struct store *s, const struct store_restore *r, struct err *e)
 {
+	sigset_t all, before;
 	int place, rc;
 
 	if (nobody_owns(s, r->source, e) != 0)
@@ -196,12 +198,16 @@ restore(struct store *s, const struct store_restore *r, struct err *e)
 		rc = store_mark_forget(place, store_source_dir(r->source), e);
 	if (rc == 0)
 		rc = check(s, r, place, e);
+	/* Whoever wants to interrupt this now would have no store, and to run it again. */
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_BLOCK, &all, &before);
 	if (rc == 0)
 		rc = put_in_place(s, r, place, e);
 	if (rc != 0)
 		clear(place);
 	close(place);
 	(void)unlinkat(s->dir_fd, PLACE, AT_REMOVEDIR);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	return rc;
 }
 

@@ -15,7 +15,7 @@ import subprocess
 import termios
 
 import pytest
-from harness.daemon import APIKEY, ROOT, Daemon, wait_until
+from harness.daemon import APIKEY, ROOT, Daemon, for_everybody, wait_until
 
 NOBODY = 65534
 COPIES = "apikey-work-*"
@@ -231,6 +231,19 @@ def test_what_is_put_into_a_backup(service, directory, engine, how):
 
 
 @needs_root
+def test_another_directory_in_its_place(service, directory, engine, tmp):
+    """Who works in the directory owns it meanwhile, so that it can be renamed even where others' stay (/tmp): another one does not become the backup."""
+    service.start()
+    p, worker = standing(service, engine, "backup", tmp / "b")
+    moves = "import os, sys; os.chdir(sys.argv[1]); os.rename('b.new', 'mine'); os.mkdir('b.new'); open('b.new/keys.db', 'w')"
+    subprocess.run(["/usr/bin/python3", "-c", moves, tmp], user=NOBODY, group=NOBODY, extra_groups=[], check=True)
+    os.kill(worker, signal.SIGCONT)
+    said = p.communicate(timeout=20)[1]
+    assert p.returncode == 1 and "put something else in its place" in said and not (tmp / "b").exists(), said
+    assert (tmp / "b.new" / "keys.db").exists() and list((tmp / "mine").iterdir()) == []
+
+
+@needs_root
 def test_what_root_is_asked_to_open(service, directory, tmp):
     """A directory of another user's with a second name of a file of root's in it: root does not open that for the service user."""
     secret, theirs = directory / "secret", directory / "theirs"
@@ -263,11 +276,18 @@ def state_of(pid):
     return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
-def stopped(d, engine, tmp, *command):
+def standing(d, engine, *command, **kw):
     """A run that stands still with its copy made: the tool, and the process that works."""
+    kw = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, **kw}
+    p = subprocess.Popen([APIKEY, "-c", d.conf, "db", *map(str, command)], env={**engine.env, "ENGINE_STOP": "1"}, **kw)
+    return p, wait_until(lambda: next((c for c in children(p.pid) if state_of(c) == "T"), None), "the copy is opened")
+
+
+def stopped(d, engine, tmp, *command):
+    """And the copy."""
     before = set(tmp.glob(COPIES))
-    p = subprocess.Popen([APIKEY, "-c", d.conf, "db", *command], env={**engine.env, "ENGINE_STOP": "1", "TMPDIR": str(tmp)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    worker = wait_until(lambda: next((c for c in children(p.pid) if state_of(c) == "T"), None), "the copy is opened")
+    engine.env["TMPDIR"] = str(tmp)
+    p, worker = standing(d, engine, *command)
     (copy,) = set(tmp.glob(COPIES)) - before
     assert (copy / "store" / "keys.db").exists()
     return p, worker, copy
@@ -294,7 +314,6 @@ def test_no_copy_is_left(runs, directory, engine, tmp):
     for sig in (signal.SIGTERM, signal.SIGINT):
         p, worker, copy = stopped(runs, engine, tmp, "verify")
         p.send_signal(sig)
-        os.kill(worker, signal.SIGCONT)
         assert p.wait(20) == -sig and list(tmp.iterdir()) == []
         p.stderr.close()
     p, worker, copy = stopped(runs, engine, tmp, "dump")
@@ -337,15 +356,50 @@ def test_no_copy_is_left(runs, directory, engine, tmp):
 def test_a_backup_that_is_ended(runs, directory, engine):
     """Its half is removed; a killed one's by the next backup of that name."""
     runs.start()
-    engine.env["ENGINE_STOP"] = "1"
     for sig, left in ((signal.SIGTERM, False), (signal.SIGKILL, True)):
-        p = subprocess.Popen([APIKEY, "-c", runs.conf, "db", "backup", directory / "b"], env=engine.env, stdout=subprocess.DEVNULL)
-        worker = wait_until(lambda: next((c for c in children(p.pid) if state_of(c) == "T"), None), "the copy is opened")
+        p, worker = standing(runs, engine, "backup", directory / "b", stderr=None)
         assert (directory / "b.new" / "keys.db").exists()
         p.send_signal(sig)
-        if sig != signal.SIGKILL:
-            os.kill(worker, signal.SIGCONT)
         assert p.wait(20) == -sig and (directory / "b.new").exists() == left
         wait_until(lambda: not os.path.exists(f"/proc/{worker}"), "it ends with the tool")
     tool(runs, "backup", directory / "b")
     assert not (directory / "b.new").exists() and "is whole" in tool(runs, "verify", directory / "b").stdout
+
+
+@pytest.mark.parametrize("runs", ["user", "root"], indirect=True)
+def test_no_half_of_anything(runs, directory, engine):
+    """A signal in the very moment when a backup's directory is made or gets its name, or when a store's files are moved: nothing of it stays, or all of it is done."""
+    tool(runs, "backup", directory / "b")
+    for command, at, status in (("backup", "b.new", -signal.SIGTERM), ("backup", "b", -signal.SIGTERM), ("restore", "meta.db", 3)):
+        done = run(runs, command, directory / "b", env={**engine.env, "ENGINE_SIGNAL": str(int(signal.SIGTERM)), "ENGINE_AT": at})
+        assert done.returncode == status and not (directory / "b.new").exists(), done
+        assert "is whole" in tool(runs, "verify", directory / "b").stdout and "is whole" in tool(runs, "verify").stdout
+    assert len(list(pathlib.Path(runs.settings["state_dir"]).glob("replaced-*/meta.db"))) == 1
+
+
+@pytest.mark.parametrize("runs", ["user", "root"], indirect=True)
+def test_what_is_ignored_ends_nothing(runs, directory, engine):
+    """nohup, `... &` in a script: a signal that the tool was told to ignore neither ends it nor costs the backup."""
+    runs.start()
+    for sig in (signal.SIGHUP, signal.SIGINT):
+        p, worker = standing(runs, engine, "backup", directory / "b", preexec_fn=lambda s=sig: signal.signal(s, signal.SIG_IGN))
+        p.send_signal(sig)
+        os.kill(worker, signal.SIGCONT)
+        assert p.communicate(timeout=20)[1] == "" and p.returncode == 0
+        assert "is whole" in tool(runs, "verify", directory / "b").stdout
+
+
+@needs_root
+def test_a_umask_that_takes_everything(service, directory, tmp):
+    """For the service user, too, who cannot go past a mode as root can: what is made is usable, its user's alone, and gone behind."""
+    program = for_everybody(APIKEY, directory)
+    place = directory / "place"
+    place.mkdir()
+    os.chown(place, NOBODY, NOBODY)
+    dump = tool(service, "dump").stdout
+    for command in (["backup", place / "b"], ["verify", place / "b"], ["verify"], ["dump"], ["restore", place / "b"], ["load"]):
+        done = subprocess.run([program, "-c", service.conf, "db", *map(str, command)], user=NOBODY, group=NOBODY, extra_groups=[], umask=0o777,
+                              input=dump, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done
+    assert os.listdir(place) == ["b"] and list(tmp.iterdir()) == []
+    assert {p.stat().st_mode & 0o777 for p in (place / "b").iterdir()} == {0o600} and (place / "b").stat().st_mode & 0o777 == 0o700

@@ -8,6 +8,9 @@
  * ENGINE_STOP=N: the process stops itself at its Nth such call.  ENGINE_LINK=PATH: who is not root
  * and ends where a store's files are leaves a link to PATH there, under the name in ENGINE_NAME; a
  * hard one with ENGINE_HARD.
+ *
+ * ENGINE_SIGNAL=N: who is about to make or rename something whose name ends with ENGINE_AT is sent
+ * that signal first.
  */
 
 #define _GNU_SOURCE
@@ -18,7 +21,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int
@@ -86,6 +91,37 @@ db_create(void *db, void *env, uint32_t flags)
 
 	tell();
 	return real(db, env, flags);
+}
+
+static void
+interrupt(const char *name)
+{
+	const char *sig = getenv("ENGINE_SIGNAL"), *end = getenv("ENGINE_AT");
+
+	if (sig != NULL && end != NULL && strlen(name) >= strlen(end) &&
+	    strcmp(name + strlen(name) - strlen(end), end) == 0)
+		(void)raise(atoi(sig));
+}
+
+int
+mkdir(const char *path, mode_t mode)
+{
+	interrupt(path);
+	return (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+
+int
+renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+	interrupt(to);
+	return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, 0);
+}
+
+int
+renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+	interrupt(to);
+	return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
 }
 
 static void __attribute__((destructor)) leave_link(void)
