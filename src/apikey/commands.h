@@ -63,15 +63,21 @@ int cmd_doctor(struct tool *, struct options *, struct err *);
 
 /* cmd_db.c */
 int cmd_db_stat(struct tool *, struct options *, struct err *);
+int cmd_db_compact(struct tool *, struct options *, struct err *);
 
 /* cmd_backup.c */
 int cmd_db_backup(struct tool *, struct options *, struct err *);
+
+/* cmd_restore.c */
 int cmd_db_restore(struct tool *, struct options *, struct err *);
+
+/* cmd_verify.c */
 int cmd_db_verify(struct tool *, struct options *, struct err *);
-int cmd_db_compact(struct tool *, struct options *, struct err *);
 
 /* cmd_dump.c */
 int cmd_db_dump(struct tool *, struct options *, struct err *);
+
+/* cmd_load.c */
 int cmd_db_load(struct tool *, struct options *, struct err *);
 
 /* cmd_help.c */
