@@ -291,7 +291,8 @@ each_word(struct seen_list *l, struct span text, int (*is_of)(char),
 	for (i = 0; i <= text.len; i++) {
 		if (i < text.len && is_of(text.p[i]))
 			continue;
-		add(l, (struct span){text.p + start, i - start});
+		if (i > start) /* text may be at no place at all */
+			add(l, (struct span){text.p + start, i - start});
 		start = i + 1;
 	}
 }

@@ -67,7 +67,7 @@ path_of(struct span target)
 		at.p++;
 		at.len--;
 	}
-	if (at.p < target.p + 2 || at.len < 2 || at.p[-1] != ':' || at.p[0] != '/' ||
+	if (target.len - at.len < 2 || at.len < 2 || at.p[-1] != ':' || at.p[0] != '/' ||
 	    at.p[1] != '/')
 		return target;
 	at.p += 2;
