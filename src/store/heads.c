@@ -23,7 +23,7 @@
 #define HEADS_MAX 65536
 #define MOVED_LATELY 1024 /* batches */
 #define CACHE_LINE 64
-#define UNDO_KEPT 4096 /* from one batch to the next: 9 MB; a start may need eight times that */
+#define UNDO_KEPT 4096 /* from one batch to the next: 9 MB */
 
 /* Links of a log in memory.  Before it: beside its name and totals, which a check needs as well. */
 struct slot {
@@ -54,6 +54,7 @@ struct store_heads {
 	struct slot_list *buckets, unused;
 	struct slot_queue used;	  /* the latest first */
 	struct slot_queue behind; /* the oldest first */
+	int nothing_undone;	  /* who fails now does not open the store */
 	size_t nundo, undo_cap;
 	struct undo *undo;
 };
@@ -256,6 +257,12 @@ copy(struct store_head *to, const struct store_head *from)
 	slog_copy(&to->log, &from->log);
 }
 
+void
+store_heads_undo(struct store_heads *h, int wanted)
+{
+	h->nothing_undone = !wanted;
+}
+
 int
 store_heads_touch(struct store_heads *h, struct store_head *head, struct err *e)
 {
@@ -263,7 +270,7 @@ store_heads_touch(struct store_heads *h, struct store_head *head, struct err *e)
 	struct undo *more;
 	size_t cap;
 
-	if (s->touched_in == h->batch)
+	if (s->touched_in == h->batch || h->nothing_undone)
 		return 0;
 	if (h->nundo == h->undo_cap) {
 		cap = h->undo_cap == 0 ? 64 : 2 * h->undo_cap;

@@ -216,6 +216,8 @@ struct store_head *store_heads_excess(struct store_heads *);
 struct store_head *store_heads_add(struct store_heads *, struct span name);
 /* In a batch; one that is behind or was touched must have been touched before. */
 void store_heads_drop(struct store_heads *, struct store_head *);
+/* Outside of a batch: whether one that fails is to leave logs as they were.  It is, if not told. */
+void store_heads_undo(struct store_heads *, int wanted);
 /* Before a change, in a batch: 0, or -1 without memory. */
 int store_heads_touch(struct store_heads *, struct store_head *, struct err *)
     __attribute__((warn_unused_result));

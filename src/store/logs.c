@@ -341,7 +341,14 @@ redo(void *cookie, struct err *e)
 int
 store_logs_redo(struct store *s, struct err *e)
 {
-	return store_batch(s, redo, s, e);
+	int rc;
+
+	/* All logs of the journal are touched: 2 KB each to remember, for a store that is closed
+	 * when this fails. */
+	store_heads_undo(s->heads, 0);
+	rc = store_batch(s, redo, s, e);
+	store_heads_undo(s->heads, 1);
+	return rc;
 }
 
 /* Settling: a slice of logs a batch; the last one renews the journal's newest record, note and all,
