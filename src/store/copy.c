@@ -264,9 +264,11 @@ int
 store_copy_source(const struct store_source *source, const char *to, store_copied_fn *copied,
     void *cookie, struct err *e)
 {
-	int fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	int fd, rc;
 
-	if (fd < 0)
+	if (store_source_unowned(source, -1, e) != 0)
+		return -1;
+	if ((fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return err_sys(e, "%s", to);
 	rc = store_copy_at(source, fd, to, copied, cookie, e);
 	close(fd);

@@ -362,6 +362,10 @@ int store_is_log_name(const char *name);
 
 /* The name of the log number ${at} of those there are, in their order; NULL behind the last. */
 const char *store_source_log(const struct store_source *, size_t at);
+/* 0, or -1 and ERR_BUSY: somebody else has the lock than we, by ${held_fd} (or -1).  A copy of what
+ * somebody is writing to would be of no moment. */
+int store_source_unowned(const struct store_source *, int held_fd, struct err *)
+    __attribute__((warn_unused_result));
 
 /* ---- meta.c: format and counts ---- */
 

@@ -161,30 +161,13 @@ check(const struct store *s, const struct store_restore *r, int place, struct er
 	return fsync(place) == 0 ? 0 : err_sys(e, "%s: cannot sync", path);
 }
 
-/* A copy of what somebody else is writing to would be of no moment. */
-static int
-nobody_owns(const struct store *s, const struct store_source *source, struct err *e)
-{
-	struct flock whole = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
-	int lock = store_source_file(source, STORE_LOCK_FILE);
-	struct stat ours, theirs;
-
-	/* That of the store that is replaced is held by us. */
-	if (lock < 0 || fstat(lock, &theirs) != 0 || fstat(s->lock_fd, &ours) != 0 ||
-	    (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino) ||
-	    fcntl(lock, F_OFD_GETLK, &whole) != 0 || whole.l_type == F_UNLCK)
-		return 0;
-	return err_set(e, ERR_BUSY, "%s: another process owns the store: stop it first",
-	    store_source_dir(source));
-}
-
 static int
 restore(struct store *s, const struct store_restore *r, struct err *e)
 {
 	sigset_t all, before;
 	int place, rc;
 
-	if (nobody_owns(s, r->source, e) != 0)
+	if (store_source_unowned(r->source, s->lock_fd, e) != 0)
 		return -1;
 	if ((rc = store_files_in(s->dir, e)) < 0)
 		return -1;

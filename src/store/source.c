@@ -149,3 +149,18 @@ store_source_log(const struct store_source *s, size_t at)
 			return s->files[i].name;
 	return NULL;
 }
+
+int
+store_source_unowned(const struct store_source *s, int held_fd, struct err *e)
+{
+	struct flock whole = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	int lock = store_source_file(s, STORE_LOCK_FILE);
+	struct stat ours, theirs;
+
+	if (lock < 0 || fcntl(lock, F_OFD_GETLK, &whole) != 0 || whole.l_type == F_UNLCK)
+		return 0;
+	if (held_fd >= 0 && fstat(lock, &theirs) == 0 && fstat(held_fd, &ours) == 0 &&
+	    ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+		return 0;
+	return err_set(e, ERR_BUSY, "%s: another process owns the store: stop it first", s->dir);
+}

@@ -453,7 +453,7 @@ const char *store_source_dir(const struct store_source *);
 int store_source_encrypted(const struct store_source *);
 /* The descriptor, which stays the source's, of one of them; -1 and errno. */
 int store_source_file(const struct store_source *, const char *name);
-/* As store_copy. */
+/* As store_copy; ERR_BUSY when somebody owns it. */
 int store_copy_source(const struct store_source *, const char *to, store_copied_fn *, void *,
     struct err *) __attribute__((warn_unused_result));
 

@@ -117,6 +117,16 @@ def test_never_over_a_live_store(daemon, directory):
     assert ids(daemon) == there
 
 
+def test_a_store_in_service_is_no_backup(daemon, directory):
+    """Its files are being written: looked at without its keeper they seem damaged now and then, and a backup would be restored for nothing."""
+    daemon.start()
+    tool(daemon, "create", "--owner", "a")
+    assert "owns the store" in tool(daemon, "db", "verify", daemon.settings["state_dir"], status=3).stderr
+    assert "is whole" in tool(daemon, "db", "verify").stdout
+    daemon.stop()
+    assert "is whole" in tool(daemon, "db", "verify", daemon.settings["state_dir"]).stdout
+
+
 def test_what_is_no_backup(daemon, directory):
     (directory / "mine").mkdir()
     (directory / "mine" / "thesis").write_text("years of work")
