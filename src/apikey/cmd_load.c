@@ -242,6 +242,22 @@ load_lines(struct loading *L, struct err *e)
 }
 
 /*
+ * At once, by a rename: of some of its files alone, when this is interrupted, the next attempt
+ * would make a store that holds what is not of it, or does not open.
+ */
+static void
+forget(const char *dir)
+{
+	char gone[PATH_MAX];
+	struct err ignored;
+
+	if (copies_beside(dir, ".gone", gone, &ignored) != 0)
+		return;
+	snapshot_remove(gone);
+	snapshot_remove(rename(dir, gone) == 0 ? gone : dir);
+}
+
+/*
  * Where an earlier attempt was.  One that had all of its dump, and did not come to put it in place,
  * has no mark any more: that begins anew, for what it has may be of another dump.
  */
@@ -259,7 +275,7 @@ load_begin(const struct tool *t, struct loading *L, const char *dir, struct err 
 		return -1;
 	if (rc == 0 && stat.keys + stat.plans + stat.logs + stat.audit > 0) {
 		store_close(&L->store);
-		snapshot_remove(dir);
+		forget(dir);
 		if ((L->store = copies_open(t, dir, e)) == NULL)
 			return -1;
 	}
@@ -310,7 +326,7 @@ install(struct loading *L, struct err *e)
 	store_source_close(&source);
 	/* What cannot be used is gone; what was interrupted is gone on with. */
 	if (rc == 0 || e->code == ERR_CORRUPT)
-		snapshot_remove(L->dir);
+		forget(L->dir);
 	progress_end(L->progress);
 	return rc == 0 && copies_report(&r, "loaded", NULL, e) == 0 ? TOOL_DONE : -1;
 }
@@ -325,7 +341,7 @@ load(void *cookie, struct err *e)
 	workdir_sweep();
 	progress_begin(L->progress);
 	if (L->restart)
-		snapshot_remove(L->dir);
+		forget(L->dir);
 	if ((rc = load_into(L->tool, L, L->dir, e)) == 0)
 		rc = copies_verify(L->dir, &f, e);
 	if (rc == 0 && f.n > 0)
@@ -335,7 +351,7 @@ load(void *cookie, struct err *e)
 	if (rc == 0)
 		return install(L, e);
 	if (e->code == ERR_CORRUPT)
-		snapshot_remove(L->dir);
+		forget(L->dir);
 	progress_end(L->progress);
 	return -1;
 }

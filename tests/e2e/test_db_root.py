@@ -403,3 +403,14 @@ def test_a_umask_that_takes_everything(service, directory, tmp):
         assert done.returncode == 0, done
     assert os.listdir(place) == ["b"] and list(tmp.iterdir()) == []
     assert {p.stat().st_mode & 0o777 for p in (place / "b").iterdir()} == {0o600} and (place / "b").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("runs", ["user", "root"], indirect=True)
+def test_half_of_a_loaded_store_is_none(runs, directory, engine):
+    """A load that is killed while it removes what it has put in place leaves files of which the next one makes no store."""
+    dump = tool(runs, "dump").stdout
+    for name in ("meta.db", "keys.db", "owners.db"):
+        killed = tool(runs, "load", input=dump, status=3, env={**engine.env, "ENGINE_SIGNAL": str(int(signal.SIGKILL)), "ENGINE_UNLINK": name})
+        assert "signal 9" in killed.stderr
+        tool(runs, "load", input=dump)
+        assert not list(pathlib.Path(runs.settings["state_dir"]).glob("loading*")) and "is whole" in tool(runs, "verify").stdout

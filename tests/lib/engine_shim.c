@@ -9,8 +9,8 @@
  * and ends where a store's files are leaves a link to PATH there, under the name in ENGINE_NAME; a
  * hard one with ENGINE_HARD.
  *
- * ENGINE_SIGNAL=N: who is about to make or rename something whose name ends with ENGINE_AT is sent
- * that signal first.
+ * ENGINE_SIGNAL=N: who is about to make or rename something whose name ends with ENGINE_AT, or to
+ * remove something whose name ends with ENGINE_UNLINK, is sent that signal first.
  */
 
 #define _GNU_SOURCE
@@ -94,9 +94,9 @@ db_create(void *db, void *env, uint32_t flags)
 }
 
 static void
-interrupt(const char *name)
+interrupt(const char *at, const char *name)
 {
-	const char *sig = getenv("ENGINE_SIGNAL"), *end = getenv("ENGINE_AT");
+	const char *sig = getenv("ENGINE_SIGNAL"), *end = getenv(at);
 
 	if (sig != NULL && end != NULL && strlen(name) >= strlen(end) &&
 	    strcmp(name + strlen(name) - strlen(end), end) == 0)
@@ -106,22 +106,29 @@ interrupt(const char *name)
 int
 mkdir(const char *path, mode_t mode)
 {
-	interrupt(path);
+	interrupt("ENGINE_AT", path);
 	return (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
 }
 
 int
 renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
-	interrupt(to);
+	interrupt("ENGINE_AT", to);
 	return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, 0);
 }
 
 int
 renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
-	interrupt(to);
+	interrupt("ENGINE_AT", to);
 	return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
+}
+
+int
+unlinkat(int fd, const char *path, int flags)
+{
+	interrupt("ENGINE_UNLINK", path);
+	return (int)syscall(SYS_unlinkat, fd, path, flags);
 }
 
 static void __attribute__((destructor)) leave_link(void)
