@@ -74,24 +74,33 @@ slice_end(struct store *s, int which, struct span from, uint8_t key[STORE_KEY_MA
 	return rc;
 }
 
+struct range {
+	struct store *store;
+	int which;
+	struct span from;
+	const struct span *to; /* NULL: the end of the file */
+	uint64_t pages;	       /* given back */
+};
+
 static int
-compact_range(
-    struct store *s, int which, struct span from, struct span *to, uint64_t *pages, struct err *e)
+compact_range(void *cookie, struct err *e)
 {
-	DB *db = s->dbs[which];
-	DBT start = {.data = (void *)(uintptr_t)from.p, .size = (uint32_t)from.len}, stop = {0};
+	struct range *r = cookie;
+	DB *db = r->store->dbs[r->which];
+	DBT start = {.data = (void *)(uintptr_t)r->from.p, .size = (uint32_t)r->from.len},
+	    stop = {0};
 	DB_COMPACT c = {0};
 	int ret;
 
-	if (to != NULL) {
-		stop.data = (void *)(uintptr_t)to->p;
-		stop.size = (uint32_t)to->len;
+	if (r->to != NULL) {
+		stop.data = (void *)(uintptr_t)r->to->p;
+		stop.size = (uint32_t)r->to->len;
 	}
-	ret = db->compact(db, NULL, from.len > 0 ? &start : NULL, to != NULL ? &stop : NULL, &c,
-	    to == NULL ? DB_FREE_SPACE : 0, NULL);
+	ret = db->compact(db, NULL, r->from.len > 0 ? &start : NULL, r->to != NULL ? &stop : NULL,
+	    &c, r->to == NULL ? DB_FREE_SPACE : 0, NULL);
 	if (ret != 0)
-		return store_fail(s, ret, "compacting", e);
-	*pages += c.compact_pages_truncated;
+		return store_fail(r->store, ret, "compacting", e);
+	r->pages = c.compact_pages_truncated;
 	return 0;
 }
 
@@ -100,6 +109,7 @@ store_compact(struct store *s, char *place, size_t cap, uint64_t *pages, struct 
 {
 	uint8_t from[STORE_KEY_MAX], to[STORE_KEY_MAX];
 	size_t from_len, to_len = 0;
+	struct range range;
 	struct span end;
 	int which, more;
 
@@ -116,8 +126,13 @@ store_compact(struct store *s, char *place, size_t cap, uint64_t *pages, struct 
 	if (more < 0)
 		return -1;
 	end = store_span(to, to_len);
-	if (compact_range(s, which, store_span(from, from_len), more ? &end : NULL, pages, e) != 0)
+	range = (struct range){.store = s,
+	    .which = which,
+	    .from = store_span(from, from_len),
+	    .to = more ? &end : NULL};
+	if (store_guarded(s, compact_range, &range, e) != 0)
 		return -1;
+	*pages = range.pages;
 	if (!more) {
 		which++;
 		end = store_span(to, 0);

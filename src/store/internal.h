@@ -346,6 +346,13 @@ int store_key_remove(struct store *, const uint8_t digest[STORE_DIGEST_LEN], con
 /* The running batch's transaction, begun now if it is the first write; NULL and ${e} outside a
  * batch. */
 DB_TXN *store_txn(struct store *, struct err *);
+/*
+ * Runs what makes transactions of Berkeley DB's own: while another one is open, which changes
+ * nothing, no checkpoint begins with the first record of one of them (batch.c).  What ${fn} returns,
+ * or -1.
+ */
+int store_guarded(struct store *, int (*fn)(void *, struct err *), void *, struct err *)
+    __attribute__((warn_unused_result));
 /* The running batch is half done: it can only abort now, for the reason in ${e}.  Always -1. */
 int store_poison(struct store *, const struct err *);
 

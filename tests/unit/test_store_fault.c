@@ -415,6 +415,44 @@ test_a_page_cut_by_a_kill(void **state)
 	}
 }
 
+/* One record: the value alone is another. */
+static int
+step_first_write(struct fixture *f, const void *arg, struct err *e)
+{
+	if (store_meta_put(f->s, "first", arg, 1, e) != 0)
+		return -1;
+	/* As the housekeeping thread may in this moment; then the process is killed. */
+	if (strcmp(arg, "b") == 0 && (store_housekeep(f->s, 1, e) != 0 || raise(SIGKILL) != 0))
+		return -1;
+	return 0;
+}
+
+static int
+die_behind_a_first_write(struct fixture *f)
+{
+	if (fixture_try(f) == NULL)
+		return 1;
+	return batch(f, step_first_write, "b");
+}
+
+/* A checkpoint has written half a batch, of one write, to the database, and then its owner is
+ * killed: that write stayed (Berkeley DB undoes it only if there is another one behind it). */
+static void
+test_a_first_write_is_taken_back(void **state)
+{
+	struct fixture *f = *state;
+	char value = 0;
+	size_t len;
+
+	fixture_open(f);
+	assert_batch(f, step_first_write, "a");
+	store_close(&f->s);
+	assert_int_equal(in_child(die_behind_a_first_write, f), -1);
+	fixture_open(f);
+	assert_int_equal(store_meta_get(f->s, "first", (uint8_t *)&value, 1, &len, &f->e), 1);
+	assert_int_equal(value, 'a');
+}
+
 static unsigned deaths;
 static char backup[300];
 
@@ -542,6 +580,8 @@ main(void)
 	    T(test_a_write_that_fails_otherwise),
 	    cmocka_unit_test_setup_teardown(test_looking_on_a_full_disk, fixture_make, faults_off),
 	    cmocka_unit_test_setup_teardown(test_a_page_cut_by_a_kill, fixture_make, faults_off),
+	    cmocka_unit_test_setup_teardown(
+		test_a_first_write_is_taken_back, fixture_make, faults_off),
 	    cmocka_unit_test_setup_teardown(
 		test_a_restore_that_is_killed, fixture_make, faults_off),
 	    T(test_a_copy_whose_log_was_cut),
