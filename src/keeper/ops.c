@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "core/token.h"
 #include "keeper/trail.h"
 
@@ -87,6 +88,20 @@ ops_need(const struct ops_call *c, const char *member, struct err *e)
 	if (e->code == ERR_NONE)
 		err_set(e, ERR_USAGE, "%s needs \"%s\"", c->op->name, member);
 	return NULL;
+}
+
+int
+ops_reason(const struct ops_call *c, struct span *reason, struct err *e)
+{
+	const char *text = json_str(c->request, "reason", e);
+
+	*reason = span_of(text);
+	if (text == NULL)
+		return e->code == ERR_NONE ? 0 : -1;
+	if (reason->len > KEYREC_REASON_MAX || (reason->len > 0 && !text_printable(*reason)))
+		return err_set(e, ERR_INPUT, "\"reason\": printable text of at most %d bytes",
+		    KEYREC_REASON_MAX);
+	return 0;
 }
 
 int64_t

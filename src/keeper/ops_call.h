@@ -69,6 +69,10 @@ int ops_page_full(const struct ops_call *, size_t n);
 /* A string that must be there and not empty; NULL and ${e}. */
 const char *ops_need(const struct ops_call *, const char *member, struct err *);
 
+/* The "reason" of a request, empty without one: 0, or -1 when it is no printable text. */
+int ops_reason(const struct ops_call *, struct span *, struct err *)
+    __attribute__((warn_unused_result));
+
 /* Whole seconds, rounded up; and a window as text and as seconds. */
 int64_t ops_seconds(int64_t us);
 void ops_add_window(cJSON *, int64_t window_us);
@@ -175,6 +179,10 @@ int ops_look_show(struct ops_call *, struct err *);
 int ops_look_check(struct ops_call *, struct err *);
 /* The key that "id" names into ${draft}; 0, or -1 with ERR_NOT_FOUND among others. */
 int ops_look_up(struct ops_call *, struct ops_draft *, struct err *)
+    __attribute__((warn_unused_result));
+
+/* Stores the draft's record as changed now, and tells the trail; takes ${detail}.  0 or -1. */
+int ops_record_store(struct ops_call *, struct ops_draft *, cJSON *detail, struct err *)
     __attribute__((warn_unused_result));
 
 /* ops_lookup.c */

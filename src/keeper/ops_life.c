@@ -19,7 +19,6 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
-#include "base/text.h"
 #include "core/rotation.h"
 #include "keeper/exposure.h"
 #include "keeper/uses.h"
@@ -143,22 +142,12 @@ out:
 static int
 store_end(struct ops_call *c, struct ops_draft *d, int64_t from_us, struct err *e)
 {
-	struct span reason = span_of(json_str(c->request, "reason", e));
-	cJSON *detail;
-	int rc;
+	struct span reason;
 
-	if (e->code != ERR_NONE)
+	if (ops_reason(c, &reason, e) != 0)
 		return -1;
-	if (reason.len > KEYREC_REASON_MAX || (reason.len > 0 && !text_printable(reason)))
-		return err_set(e, ERR_INPUT, "\"reason\": printable text of at most %d bytes",
-		    KEYREC_REASON_MAX);
-	d->rec.changed_us = c->now.wall_us;
-	detail = exposure_end_json(from_us, d->rec.previous_until_us, reason);
-	rc = store_key_update(c->ops->store, d->digest, &d->rec, e);
-	if (rc == 0)
-		rc = ops_audit(c, d->rec.id, detail, e);
-	cJSON_Delete(detail);
-	return rc;
+	return ops_record_store(
+	    c, d, exposure_end_json(from_us, d->rec.previous_until_us, reason), e);
 }
 
 /* It is refused from now on; the key and its present secret stay.  One that has ended has ended. */

@@ -13,7 +13,6 @@
 #include "keeper/ops_call.h"
 
 #include "base/clock.h"
-#include "base/text.h"
 
 #define OWNERS_PAGE 100 /* in one list */
 
@@ -263,16 +262,13 @@ out:
 int
 ops_owner_disable(struct ops_call *c, struct err *e)
 {
-	const char *reason = json_str(c->request, "reason", e);
 	struct store_stop stop = {.since_us = c->now.wall_us, .uid = (uint32_t)c->peer->uid};
-	struct span owner;
+	struct span owner, reason;
 
-	if (e->code != ERR_NONE || need_owner(c, &owner, e) != 0)
+	if (need_owner(c, &owner, e) != 0 || ops_reason(c, &reason, e) != 0)
 		return -1;
-	if (span_copy(stop.reason, sizeof(stop.reason), span_of(reason)) != 0 ||
-	    (reason != NULL && reason[0] != '\0' && !text_printable(span_of(reason))))
-		return err_set(e, ERR_INPUT, "\"reason\": printable text of at most %d bytes",
-		    KEYREC_REASON_MAX);
+	if (span_copy(stop.reason, sizeof(stop.reason), reason) != 0)
+		return err_set(e, ERR_INTERNAL, "a reason is too long");
 	ops_who(c, stop.by, sizeof(stop.by));
 	return switch_owner(c, owner, &stop, e);
 }

@@ -396,3 +396,16 @@ ops_record_apply(struct ops_call *c, struct ops_draft *d, struct err *e)
 		sum += n[i];
 	return sum > 0;
 }
+
+int
+ops_record_store(struct ops_call *c, struct ops_draft *d, cJSON *detail, struct err *e)
+{
+	int rc;
+
+	d->rec.changed_us = c->now.wall_us;
+	rc = store_key_update(c->ops->store, d->digest, &d->rec, e);
+	if (rc == 0)
+		rc = ops_audit(c, d->rec.id, detail, e);
+	cJSON_Delete(detail);
+	return rc;
+}

@@ -146,7 +146,6 @@ static int
 disable(struct ops_call *c, struct ops_draft *d, cJSON *o, struct err *e)
 {
 	cJSON *detail = cJSON_CreateObject(), *state = cJSON_AddObjectToObject(detail, "state");
-	int rc;
 
 	cJSON_AddStringToObject(state, "from", keyrec_state_name(d->rec.state));
 	cJSON_AddStringToObject(state, "to", keyrec_state_name(KEYREC_DISABLED));
@@ -155,12 +154,7 @@ disable(struct ops_call *c, struct ops_draft *d, cJSON *o, struct err *e)
 	cJSON_AddNumberToObject(
 	    detail, "unused", (double)json_int(c->request, "unused", 0, 0, OLDER_MAX_S, NULL));
 	d->rec.state = KEYREC_DISABLED;
-	d->rec.changed_us = c->now.wall_us;
-	rc = store_key_update(c->ops->store, d->digest, &d->rec, e);
-	if (rc == 0)
-		rc = ops_audit(c, d->rec.id, detail, e);
-	cJSON_Delete(detail);
-	return rc;
+	return ops_record_store(c, d, detail, e);
 }
 
 int

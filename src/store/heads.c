@@ -21,7 +21,8 @@
 
 #define HEADS_MIN 512
 #define HEADS_MAX 65536
-#define MOVED_LATELY 1024 /* batches */
+/* Batches.  Moving costs cache lines, and a log that is given up too early is only read again. */
+#define MOVED_LATELY 1024
 #define CACHE_LINE 64
 #define UNDO_KEPT 4096 /* from one batch to the next: 9 MB */
 

@@ -308,13 +308,13 @@ def test_through_kills(daemon, scale):
     for round_ in range(kills + 1):
         run = Import(daemon, "--batch", "50", "--skip-existing")
         # Killed before the last lines were read: it cannot be through by then.
-        half = n * (round_ + 1) // (kills + 1)
+        first = n * (round_ + 1) // (kills + 1)
         if round_ < kills:
-            run.feed("".join(all_of_it[:half]))
+            run.feed("".join(all_of_it[:first]))
             # All but the last batches of these, whichever round they came in with.
-            wait_until(lambda: len(daemon.json_lines("list")) > half - 100, "the lines are imported", 60)
+            wait_until(lambda: len(daemon.json_lines("list")) > first - 100, "the lines are imported", 60)
             os.kill(daemon.keeper_pid(), signal.SIGKILL)
-            run.feed("".join(all_of_it[half:]))
+            run.feed("".join(all_of_it[first:]))
         else:
             run.feed("".join(all_of_it))
         status, said = run.end()
