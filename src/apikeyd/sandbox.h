@@ -51,6 +51,31 @@ enum sandbox_action {
 		.action = SANDBOX_KILL, .call = SCMP_SYS(name)                                     \
 	}
 
+/* With one argument of this value, or two. */
+#define SANDBOX_IF(name, nth, value)                                                               \
+	{                                                                                          \
+		.action = SANDBOX_ALLOW, .call = SCMP_SYS(name), .narg = 1,                        \
+		.arg = { {(nth), SCMP_CMP_EQ, (value), 0} }                                        \
+	}
+#define SANDBOX_IF_BOTH(name, nth, value, other, also)                                             \
+	{                                                                                          \
+		.action = SANDBOX_ALLOW, .call = SCMP_SYS(name), .narg = 2,                        \
+		.arg = { {(nth), SCMP_CMP_EQ, (value), 0},                                         \
+			{(other), SCMP_CMP_EQ, (also), 0} }                                        \
+	}
+/* fcntl(F_SETFL), but no signals by descriptor. */
+#define SANDBOX_MAY_SET_FLAGS                                                                      \
+	{                                                                                          \
+		.action = SANDBOX_ALLOW, .call = SCMP_SYS(fcntl), .narg = 2,                       \
+		.arg = { {1, SCMP_CMP_EQ, F_SETFL, 0},                                             \
+			{2, SCMP_CMP_MASKED_EQ, O_ASYNC, 0} }                                      \
+	}
+
+/* Flags of clone() that nobody here ever needs. */
+#define SANDBOX_NAMESPACES                                                                         \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
+	    CLONE_NEWPID | CLONE_NEWNET)
+
 struct sandbox_rule {
 	enum sandbox_action action;
 	int call;      /* SCMP_SYS() */

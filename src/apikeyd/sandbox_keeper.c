@@ -21,18 +21,9 @@
 #include "apikeyd/sandbox.h"
 #include "base/span.h"
 
-#define KEEPER_FCNTL(command)                                                                      \
-	{                                                                                          \
-		.action = SANDBOX_ALLOW, .call = SCMP_SYS(fcntl), .narg = 1,                       \
-		.arg = { {1, SCMP_CMP_EQ, (command), 0} }                                          \
-	}
-
 static const struct sandbox_rule own[] = {
     /* keeper.sock, check.sock, /dev/log */
-    {.action = SANDBOX_ALLOW,
-	.call = SCMP_SYS(socket),
-	.narg = 1,
-	.arg = {{0, SCMP_CMP_EQ, AF_UNIX, 0}}},
+    SANDBOX_IF(socket, 0, AF_UNIX),
     {.action = SANDBOX_KILL,
 	.call = SCMP_SYS(socket),
 	.narg = 1,
@@ -43,32 +34,28 @@ static const struct sandbox_rule own[] = {
     SANDBOX_MAY(sendto),
     SANDBOX_MAY(sendmsg),
     SANDBOX_MAY(shutdown),
-    SANDBOX_MAY(setsockopt),
+    /* room and patience; no program for the kernel (SO_ATTACH_FILTER) */
+    SANDBOX_IF_BOTH(setsockopt, 1, SOL_SOCKET, 2, SO_SNDBUF),
+    SANDBOX_IF_BOTH(setsockopt, 1, SOL_SOCKET, 2, SO_SNDTIMEO),
     SANDBOX_MAY(epoll_create1),
     SANDBOX_MAY(eventfd2),
     SANDBOX_MAY(signalfd4),
     SANDBOX_MAY(timerfd_create),
     SANDBOX_MAY(timerfd_settime),
     SANDBOX_MAY(pipe2),
-    /* the store's lock; flags, but no signals by descriptor */
-    KEEPER_FCNTL(F_OFD_SETLK),
-    KEEPER_FCNTL(F_GETFD),
-    KEEPER_FCNTL(F_SETFD),
-    KEEPER_FCNTL(F_GETFL),
-    {.action = SANDBOX_ALLOW,
-	.call = SCMP_SYS(fcntl),
-	.narg = 2,
-	.arg = {{1, SCMP_CMP_EQ, F_SETFL, 0}, {2, SCMP_CMP_MASKED_EQ, O_ASYNC, 0}}},
+    /* the store's lock; flags */
+    SANDBOX_IF(fcntl, 1, F_OFD_SETLK),
+    SANDBOX_IF(fcntl, 1, F_GETFD),
+    SANDBOX_IF(fcntl, 1, F_SETFD),
+    SANDBOX_IF(fcntl, 1, F_GETFL),
+    SANDBOX_MAY_SET_FLAGS,
     /* libconfuse wants to know whether the configuration is a terminal */
-    {.action = SANDBOX_ALLOW,
-	.call = SCMP_SYS(ioctl),
-	.narg = 1,
-	.arg = {{1, SCMP_CMP_EQ, TCGETS, 0}}},
+    SANDBOX_IF(ioctl, 1, TCGETS),
     /* the housekeeping thread; clone3 hides its flags behind a pointer */
     {.action = SANDBOX_ALLOW,
 	.call = SCMP_SYS(clone),
 	.narg = 1,
-	.arg = {{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}}},
+	.arg = {{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD | SANDBOX_NAMESPACES, CLONE_THREAD}}},
     {.action = SANDBOX_ABSENT, .call = SCMP_SYS(clone3)},
     {.action = SANDBOX_END},
 };

@@ -9,85 +9,90 @@
  */
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "apikeyd/sandbox.h"
-
-#define NAMESPACES                                                                                 \
-	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |             \
-	    CLONE_NEWPID | CLONE_NEWNET)
 
 static const struct sandbox_rule own[] = {
     /* children, and telling them */
     {.action = SANDBOX_ALLOW,
 	.call = SCMP_SYS(clone),
 	.narg = 1,
-	.arg = {{0, SCMP_CMP_MASKED_EQ, NAMESPACES, 0}}},
+	.arg = {{0, SCMP_CMP_MASKED_EQ, SANDBOX_NAMESPACES, 0}}},
     {.action = SANDBOX_KILL,
 	.call = SCMP_SYS(clone),
 	.narg = 1,
 	.arg = {{0, SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER}}},
     {.action = SANDBOX_ABSENT, .call = SCMP_SYS(clone3)},
     SANDBOX_MAY(fork),
-    SANDBOX_MAY(vfork),
     SANDBOX_MAY(execve),
     SANDBOX_MAY(wait4),
-    SANDBOX_MAY(waitid),
     SANDBOX_MAY(kill),
     SANDBOX_MAY(setsid),
     SANDBOX_MAY(setpgid),
-    SANDBOX_MAY(getpgrp),
-    SANDBOX_MAY(dup),
     SANDBOX_MAY(dup2),
     SANDBOX_MAY(dup3),
-    SANDBOX_MAY(fcntl),
+    SANDBOX_IF(fcntl, 1, F_DUPFD),
+    SANDBOX_IF(fcntl, 1, F_DUPFD_CLOEXEC),
+    SANDBOX_IF(fcntl, 1, F_GETFD),
+    SANDBOX_IF(fcntl, 1, F_SETFD),
+    SANDBOX_IF(fcntl, 1, F_GETFL),
+    SANDBOX_IF(fcntl, 1, F_OFD_SETLK),
+    SANDBOX_MAY_SET_FLAGS,
     SANDBOX_MAY(close_range),
-    SANDBOX_MAY(pipe),
     SANDBOX_MAY(pipe2),
-    SANDBOX_MAY(socketpair),
+    SANDBOX_IF(socketpair, 0, AF_UNIX),
     /* the manager's notification, /dev/log, the keeper; of their own the children's */
-    {.action = SANDBOX_ALLOW,
-	.call = SCMP_SYS(socket),
-	.narg = 1,
-	.arg = {{0, SCMP_CMP_EQ, AF_UNIX, 0}}},
+    SANDBOX_IF(socket, 0, AF_UNIX),
     SANDBOX_MAY(connect),
     SANDBOX_MAY(bind),
     SANDBOX_MAY(listen),
     SANDBOX_MAY(sendto),
     SANDBOX_MAY(sendmsg),
     SANDBOX_MAY(shutdown),
-    SANDBOX_MAY(setsockopt),
+    /* the children's; and what looks accounts up where others than files have them */
+    SANDBOX_IF_BOTH(setsockopt, 1, SOL_SOCKET, 2, SO_SNDBUF),
+    SANDBOX_IF_BOTH(setsockopt, 1, SOL_SOCKET, 2, SO_RCVBUF),
+    SANDBOX_IF_BOTH(setsockopt, 1, SOL_SOCKET, 2, SO_SNDTIMEO),
+    SANDBOX_IF_BOTH(setsockopt, 1, SOL_SOCKET, 2, SO_RCVTIMEO),
+    SANDBOX_IF_BOTH(setsockopt, 1, IPPROTO_TCP, 2, TCP_NODELAY),
     /* what a program does before its main, and ours in it */
     SANDBOX_MAY(mmap),
     SANDBOX_MAY(mprotect),
     SANDBOX_MAY(arch_prctl),
     SANDBOX_MAY(set_tid_address),
-    SANDBOX_MAY(prlimit64),
+    /* its own limits, no other's */
+    SANDBOX_IF(prlimit64, 0, 0),
     SANDBOX_MAY(getrlimit),
     SANDBOX_MAY(setrlimit),
-    SANDBOX_MAY(prctl),
+    /* a name, the end of its parent, never more than before */
+    SANDBOX_IF(prctl, 0, PR_SET_NAME),
+    SANDBOX_IF(prctl, 0, PR_SET_PDEATHSIG),
+    SANDBOX_IF(prctl, 0, PR_SET_NO_NEW_PRIVS),
+    SANDBOX_IF(prctl, 0, PR_CAPBSET_READ),
+    SANDBOX_IF_BOTH(prctl, 0, PR_SET_DUMPABLE, 1, 0),
     SANDBOX_MAY(seccomp),
     SANDBOX_MAY(landlock_create_ruleset),
     SANDBOX_MAY(landlock_add_rule),
     SANDBOX_MAY(landlock_restrict_self),
     SANDBOX_MAY(sched_setscheduler),
-    SANDBOX_MAY(sched_getscheduler),
-    SANDBOX_MAY(sched_getparam),
-    SANDBOX_MAY(sched_setaffinity),
-    SANDBOX_MAY(getrusage),
     SANDBOX_MAY(uname),
-    SANDBOX_MAY(ioctl),
-    SANDBOX_MAY(chdir),
-    SANDBOX_MAY(fchdir),
-    SANDBOX_MAY(chown),
+    /* is it a terminal; how much waits: nothing is typed into one (TIOCSTI) */
+    SANDBOX_IF(ioctl, 1, TCGETS),
+    SANDBOX_IF(ioctl, 1, FIONREAD),
+    SANDBOX_MAY(umask),
+    SANDBOX_MAY(flock),
+    SANDBOX_MAY(fallocate),
     SANDBOX_MAY(epoll_create1),
     SANDBOX_MAY(eventfd2),
     SANDBOX_MAY(signalfd4),
     SANDBOX_MAY(timerfd_create),
     SANDBOX_MAY(timerfd_settime),
-    SANDBOX_MAY(rt_sigtimedwait),
-    SANDBOX_MAY(rt_sigpending),
     /* a service that runs as root by its admin's wish: its children go through the motions */
     SANDBOX_MAY(getresuid),
     SANDBOX_MAY(getresgid),
@@ -95,8 +100,7 @@ static const struct sandbox_rule own[] = {
     SANDBOX_MAY(setgroups),
     SANDBOX_MAY(setresuid),
     SANDBOX_MAY(setresgid),
-    SANDBOX_MAY(setuid),
-    SANDBOX_MAY(setgid),
+    SANDBOX_MAY(fchown),
     {.action = SANDBOX_END},
 };
 

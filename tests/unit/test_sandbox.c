@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -182,6 +183,20 @@ try_program_in_kernel(void)
 }
 
 static int
+try_options(void)
+{
+	int one = 1;
+
+	if (setsockopt(F.pair[0], SOL_SOCKET, SO_RCVBUF, &one, sizeof(one)) == -1)
+		return errno;
+	/* Not a TCP socket: the filter lets it through. */
+	if (setsockopt(F.pair[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1 &&
+	    errno != EOPNOTSUPP)
+		return errno;
+	return 0;
+}
+
+static int
 try_change_limit(void)
 {
 	struct rlimit r = {0, 0};
@@ -261,7 +276,7 @@ try_work(void)
 	struct iovec iov = {(char[8]){"x"}, 1};
 	struct mmsghdr m = {.msg_hdr = {.msg_iov = &iov, .msg_iovlen = 1}};
 	struct timespec ts = {0, 1000};
-	int one = 1, i;
+	int i;
 	time_t now = 0;
 	struct tm tm;
 	sigset_t set;
@@ -277,12 +292,7 @@ try_work(void)
 	    errno != EAGAIN && errno != EINVAL)
 		return errno;
 	if (fcntl(F.pair[0], F_SETFL, fcntl(F.pair[0], F_GETFL) | O_NONBLOCK) == -1 ||
-	    setsockopt(F.pair[0], SOL_SOCKET, SO_RCVBUF, &one, sizeof(one)) == -1 ||
 	    shutdown(F.pair[0], SHUT_WR) == -1 || close(F.pair[1]) == -1)
-		return errno;
-	/* Not a TCP socket: the filter lets it through. */
-	if (setsockopt(F.pair[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1 &&
-	    errno != EOPNOTSUPP)
 		return errno;
 	for (i = 1; i < 4; i++) {
 		if ((p = malloc((size_t)i << 20)) == NULL ||
@@ -348,6 +358,9 @@ ACT(signal_a_thread, no_of(syscall(SYS_tgkill, getppid(), getppid(), 0)))
 ACT(signal_itself, no_of(syscall(SYS_tgkill, getpid(), getpid(), 0)))
 ACT(anonymous_file, no_of(memfd_create("x", 0)))
 ACT(copy_descriptor, no_of(fcntl(F.pair[0], F_DUPFD_CLOEXEC, 50)))
+ACT(limit_parent, no_of(prlimit(getppid(), RLIMIT_CORE, &(struct rlimit){0, 0}, NULL)))
+ACT(type_into_terminal, no_of(ioctl(F.pair[0], TIOCSTI, "x")))
+ACT(second_name, no_of(link(F.pepper, "/nonexistent/x")))
 ACT(dumpable, no_of(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)))
 ACT(loosen_filter, no_of(prctl(PR_SET_SECCOMP, 0, 0, 0, 0)))
 #ifdef __x86_64__
@@ -364,6 +377,7 @@ static const struct act {
 	int tools;		       /* instrumented builds must let it through */
 } acts[] = {
     {"work", try_work, {MAY, MAY, MAY}, 0},
+    {"options of a connection", try_options, {MAY, REFUSED, MAY}, 0},
     {"open /etc/passwd", open_passwd, {REFUSED, REFUSED, MAY}, 0},
     {"open its own memory", open_self_memory, {REFUSED, REFUSED, MAY}, 0},
     {"write elsewhere", write_tmp, {REFUSED, REFUSED, MAY}, 0},
@@ -387,12 +401,12 @@ static const struct act {
     {"shut it as another", shut_listener_by_another_number, {REFUSED, MAY, MAY}, 0},
     {"shut a connection", shut_connection, {MAY, MAY, MAY}, 0},
     {"make accept4 wait", block_listener, {REFUSED, MAY, MAY}, 0},
-    {"have signals sent", signals_by_descriptor, {REFUSED, REFUSED, MAY}, 0},
+    {"have signals sent", signals_by_descriptor, {REFUSED, REFUSED, REFUSED}, 0},
     {"connect by sendmsg", connect_by_sending, {REFUSED, MAY, MAY}, 0},
     {"connect by sendmmsg", connect_by_sending_many, {REFUSED, REFUSED, REFUSED}, 0},
     {"connect by sendto", connect_by_sendto, {REFUSED, MAY, MAY}, 0},
     {"send to an address", try_send_elsewhere, {REFUSED, MAY, MAY}, 0},
-    {"a filter on a socket", try_program_in_kernel, {REFUSED, MAY, MAY}, 0},
+    {"a filter on a socket", try_program_in_kernel, {REFUSED, REFUSED, REFUSED}, 0},
     {"execve", exec_program, {DIES, DIES, MAY}, 0},
     {"execveat", exec_at, {DIES, DIES, REFUSED}, 0},
     {"fork", try_fork, {DIES, DIES, MAY}, 1},
@@ -412,7 +426,7 @@ static const struct act {
     {"setns", enter_namespace, {DIES, DIES, DIES}, 0},
     {"finit_module", load_module, {DIES, DIES, DIES}, 0},
     {"open_by_handle_at", by_handle, {DIES, DIES, DIES}, 0},
-    {"setuid", become_root, {DIES, DIES, MAY}, 0},
+    {"setuid", become_root, {DIES, DIES, REFUSED}, 0},
     {"kill", signal_parent, {DIES, DIES, MAY}, 0},
     {"tgkill of another", signal_a_thread, {REFUSED, REFUSED, REFUSED}, 0},
     {"tgkill of itself", signal_itself, {MAY, MAY, MAY}, 0},
@@ -420,9 +434,12 @@ static const struct act {
     {"mprotect(PROT_EXEC)", try_exec_later, {DIES, DIES, MAY}, 0},
     {"memfd_create", anonymous_file, {DIES, DIES, REFUSED}, 0},
     {"F_DUPFD", copy_descriptor, {REFUSED, REFUSED, MAY}, 0},
-    {"PR_SET_DUMPABLE", dumpable, {REFUSED, REFUSED, MAY}, 0},
+    {"PR_SET_DUMPABLE", dumpable, {REFUSED, REFUSED, REFUSED}, 0},
+    {"the limit of another", limit_parent, {REFUSED, REFUSED, REFUSED}, 0},
+    {"type into a terminal", type_into_terminal, {REFUSED, REFUSED, REFUSED}, 0},
+    {"a second name", second_name, {REFUSED, REFUSED, REFUSED}, 0},
     {"another limit", try_change_limit, {REFUSED, REFUSED, MAY}, 0},
-    {"out of the filter", loosen_filter, {REFUSED, REFUSED, MAY}, 0},
+    {"out of the filter", loosen_filter, {REFUSED, REFUSED, REFUSED}, 0},
 #ifdef __x86_64__
     {"x32 numbers", other_numbers, {DIES, DIES, DIES}, 0},
 #endif
