@@ -9,8 +9,9 @@
  * order of events is special.
  *
  * Invariants: the service is reported ready only when every worker has said that it serves; a child
- * that fails before the service was ever ready ends the start with its error, one that fails later
- * is started again; a reload replaces all workers or none; workers stop before the keeper.
+ * that fails before the service was ever ready ends the start with its error, one that fails later,
+ * or that somebody kills, is started again; a reload replaces all workers or none; workers stop
+ * before the keeper.
  */
 
 #include <errno.h>
@@ -49,7 +50,9 @@ struct state {
 	unsigned generation; /* of the workers that serve, or shall first */
 	struct config *next; /* a reload is on its way: its workers are of generation + 1 */
 	int reload_wanted;
-	int64_t patient_until_us, watchdog_at_us;
+	int64_t patient_until_us; /* the store's former owner lost its supervisor: 0: it did not */
+	int64_t again_until_us;	  /* while it starts: whom somebody killed is started again */
+	int64_t watchdog_at_us;
 	char running[RUNDIR_PATH_MAX], run_dir[RUNDIR_PATH_MAX]; /* the same until a restart */
 	char told[128];						 /* the last status of notify */
 	int failed;						 /* the start; why is in *e */
@@ -228,13 +231,24 @@ log_death(const struct child *c, pid_t pid, int status, const struct err *said)
 	    c->state == CHILD_DUE ? LOG_NUM((c->due_us - clock_mono_us()) / 1000) : "never", NULL);
 }
 
+/* By somebody else: of itself a process ends with an error, or by another signal. */
+static int
+was_killed(int status)
+{
+	return WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
+}
+
 /* Did a child die that never served, before the service ever did?  Then it would again. */
 static int
-ends_start(const struct state *S, const struct child *c, const struct err *said, int64_t now_us)
+ends_start(const struct state *S, const struct child *c, int status, const struct err *said,
+    int64_t now_us)
 {
 	if (c->state != CHILD_DUE || S->phase >= PHASE_SERVING || c->ready_us != 0)
 		return 0;
-	/* Unless the store's former owner lost its supervisor and is on its way out. */
+	/* Unless that was not its own doing: a start that ends for it leaves no service at all. */
+	if (was_killed(status) && now_us < S->again_until_us)
+		return 0;
+	/* Or the store's former owner lost its supervisor and is on its way out. */
 	return c->role != CHILD_KEEPER || said->code != ERR_BUSY || now_us >= S->patient_until_us;
 }
 
@@ -264,7 +278,7 @@ reap_all(struct state *S, int64_t now_us)
 	pid_t pid = 0;
 
 	while ((c = fleet_reap(&S->fleet, now_us, &pid, &status, &said)) != NULL) {
-		if ((fatal = ends_start(S, c, &said, now_us)))
+		if ((fatal = ends_start(S, c, status, &said, now_us)))
 			child_stop(c, now_us);
 		log_death(c, pid, status, &said);
 		if (fatal)
@@ -441,6 +455,7 @@ supervise_run(const struct supervise *set, struct err *e)
 	    .run_dir = S.run_dir,
 	    .listen_fd = set->listener->fd,
 	    .quiet = set->as_daemon};
+	S.again_until_us = now_us + PATIENCE_US;
 	if (set->patient)
 		S.patient_until_us = now_us + PATIENCE_US;
 	if (set->notify->watchdog_us > 0)

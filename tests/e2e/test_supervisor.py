@@ -179,6 +179,23 @@ def test_sigterm_while_it_starts(daemon):
     daemon.start().stop()
 
 
+def test_killed_while_it_starts(daemon):
+    """A child that somebody kills before the service has ever served once ended the start, and nothing was there any more."""
+    daemon.pepper()
+    for role in ("keeper", "worker"):
+        daemon.log_path.write_text("")
+        daemon.start(wait=False)
+        killed = []
+        while len(killed) < 3:
+            pid = wait_until(lambda: next((p for p in daemon.children(role) if p not in killed), None), f"a {role} is there")
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+        daemon.wait_ready()
+        log = daemon.log()
+        assert any(f"event=child_ready role={role} pid={pid} " not in log for pid in killed), "none was killed before it served"
+        daemon.stop()
+
+
 def test_hups_in_quick_succession(daemon):
     """While the workers of the first reload start the second one comes, and old workers die: the last configuration is in force."""
     daemon.start()
