@@ -100,6 +100,7 @@ alone_open(struct alone *a, struct err *e)
 	}
 	if (trail_open(a->store, &a->peppers, e) != 0)
 		return -1;
+	trail_tell_accepted(a->store);
 	if ((a->decide = decide_new(a->store, a->peppers, c->key_prefix, e)) == NULL)
 		return -1;
 	return steady_open(&a->steady, a->store, e);

@@ -13,6 +13,8 @@
  * somebody owns; files of a store that is replaced are moved aside, not deleted.
  */
 
+#include <unistd.h>
+
 #include "apikey/apart.h"
 #include "apikey/commands.h"
 #include "apikey/copies.h"
@@ -48,8 +50,11 @@ cmd_db_restore(struct tool *t, struct options *o, struct err *e)
 {
 	const char *dir = json_str(o->request, "dir", NULL);
 	struct progress p;
-	struct copies_restore r = {
-	    .tool = t, .progress = &p, .verify = 1, .accept_log = options_local(o, "accept-log")};
+	struct copies_restore r = {.tool = t,
+	    .progress = &p,
+	    .verify = 1,
+	    .accept_log = options_local(o, "accept-log"),
+	    .asker = getuid()};
 	/* What one that is interrupted leaves the next one removes; until then it does no harm. */
 	const struct apart apart = {.work = restore, .cookie = &r};
 	struct store_source *source;

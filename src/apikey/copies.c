@@ -191,6 +191,22 @@ replaced_name(const char *state_dir, int64_t now_us, char name[64], struct err *
 	return 0;
 }
 
+struct noting {
+	struct store *store;
+	const struct copies_restore *restore;
+};
+
+/* The trail is told by the first one that opens it with peppers. */
+static int
+note_accepted(void *cookie, struct err *e)
+{
+	const struct noting *n = cookie;
+	const struct store_accepted a = {
+	    .when_us = n->restore->tool->now_us, .uid = n->restore->asker};
+
+	return store_accepted_note(n->store, &a, e);
+}
+
 /* Does it open, which recovers it, and verify?  Its pages only: its records did when it was made.
  * Before it is recovered its pages may be of different moments. */
 static int
@@ -198,12 +214,16 @@ open_and_verify(const struct copies_restore *r, const char *copy, struct err *e)
 {
 	struct copies_findings f = {.tool = r->tool, .progress = r->progress, .quiet = 1};
 	struct store *s = copies_open(r->tool, copy, e);
+	struct noting n = {.store = s, .restore = r};
+	int rc = 0;
 
 	if (s == NULL)
 		return -1;
+	if (r->accept_log && (rc = store_batch(s, note_accepted, &n, e)) == 0)
+		rc = store_flush(s, e);
 	store_close(&s);
-	if (!r->verify)
-		return 0;
+	if (rc != 0 || !r->verify)
+		return rc;
 	if (copies_verify_files(copy, &f, e) != 0)
 		return -1;
 	return f.n == 0 ? 0

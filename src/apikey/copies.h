@@ -49,6 +49,7 @@ struct copies_restore {
 	const struct store_source *source;
 	int verify;	/* its files, too */
 	int accept_log; /* as in struct store_restore */
+	unsigned asker; /* whose wish that was */
 	char name[64];
 };
 int copies_restore(struct copies_restore *, struct err *) __attribute__((warn_unused_result));

@@ -121,6 +121,7 @@ open_store(struct keeper *k, struct err *e)
 	    lastbatch_load(&k->last, k->store, clock_mono_us(), e) != 0 ||
 	    (k->decide = decide_new(k->store, k->peppers, c->key_prefix, e)) == NULL)
 		return -1;
+	trail_tell_accepted(k->store);
 	return decide_configure(k->decide, c, e);
 }
 

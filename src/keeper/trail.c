@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "keeper/actors.h"
 
 #define SLICE_US 500
 #define SLICE_ENTRIES 16 /* in one batch: the clock is looked at between batches, so few */
@@ -25,6 +26,7 @@
 #define REST_MAX_US (86400 * CLOCK_SECOND)
 #define PRUNE_OP "audit.prune"
 #define OWN_TOLD_MAX 100
+#define ACCEPTED "{\"log_accepted\":true}"
 
 /* ---- sealing ---- */
 
@@ -87,6 +89,43 @@ trail_event(struct store *store, const struct trail_event *ev, struct err *e)
 	    .detail = span_of(ev->detail)};
 
 	return store_audit_append(store, &au, e);
+}
+
+/* ---- a log that was accepted ---- */
+
+static int
+tell_accepted(void *cookie, struct err *e)
+{
+	struct store *store = cookie;
+	struct store_accepted a;
+	char actor[STORE_AUDIT_WORD_MAX + 1] = {0};
+	struct store_audit au = {
+	    .via = STORE_VIA_TOOL, .op = span_of("db.restore"), .detail = span_of(ACCEPTED)};
+
+	if (store_accepted(store, &a, e) != 1)
+		return -1;
+	actors_name((uid_t)a.uid, actor, sizeof(actor));
+	au.when_us = a.when_us;
+	au.uid = a.uid;
+	au.actor = span_of(actor);
+	return store_audit_append(store, &au, e) == 0 && store_accepted_told(store, e) == 0 ? 0
+											    : -1;
+}
+
+void
+trail_tell_accepted(struct store *store)
+{
+	struct err e = {0};
+	struct store_accepted a;
+	int rc = store_accepted(store, &a, &e);
+
+	if (rc == 0)
+		return;
+	log_event(LOG_LVL_WARNING, "log_accepted", "uid", LOG_NUM(a.uid), "means",
+	    "changes that were acknowledged may be missing", NULL);
+	if (rc < 0 || store_batch(store, tell_accepted, store, &e) != 0)
+		log_event(
+		    LOG_LVL_WARNING, "audit_failed", "op", "db.restore", "error", e.msg, NULL);
 }
 
 /* ---- pruning ---- */

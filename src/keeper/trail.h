@@ -22,6 +22,12 @@ int trail_open(struct store *, struct peppers **, struct err *) __attribute__((w
 /* *peppers were replaced. */
 void trail_peppers_changed(struct store *, struct peppers **);
 
+/*
+ * A store whose log somebody accepted as it is, and of which no entry tells yet: one does, and a
+ * line of the log.  Behind trail_open, in no batch.  A failure is logged; it stays for the next.
+ */
+void trail_tell_accepted(struct store *);
+
 /* In a batch: an entry by the gate.  ${addr} NULL: unknown; ${detail}: a JSON object. */
 struct trail_event {
 	int64_t wall_us;

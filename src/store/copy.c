@@ -297,20 +297,6 @@ store_is_file(const char *name)
 	return strcmp(name, STORE_MARK_FILE) == 0 || store_is_log_name(name);
 }
 
-void
-store_remove_logs(int dir_fd)
-{
-	struct dirent **logs;
-	int n = scandirat(dir_fd, ".", &logs, is_log, alphasort);
-
-	for (int i = 0; i < n; i++) {
-		(void)unlinkat(dir_fd, logs[i]->d_name, 0);
-		free(logs[i]);
-	}
-	if (n >= 0)
-		free(logs);
-}
-
 int
 store_files_in(const char *dir, struct err *e)
 {

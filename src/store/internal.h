@@ -358,8 +358,6 @@ int store_poison(struct store *, const struct err *);
 
 /* ---- copy.c ---- */
 
-/* Is this the name of a database, a log or the mark of how far that was on disk? */
-void store_remove_logs(int dir_fd);
 /* As store_copy_source, into a directory that is open; ${to} is its name for messages. */
 int store_copy_at(const struct store_source *, int to_fd, const char *to, store_copied_fn *, void *,
     struct err *) __attribute__((warn_unused_result));

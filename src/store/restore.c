@@ -31,7 +31,8 @@
 
 #include "store/internal.h"
 
-#define PLACE "restoring" /* where the copy is made */
+#define PLACE "restoring"	/* where the copy is made */
+#define BERKELEY_PREFIX "__db." /* of files that Berkeley DB makes for a moment */
 
 /* Every file of a store but the mark in ${from} into ${to}; both of one file system. */
 static int
@@ -79,14 +80,25 @@ dir_in(struct store *s, const char *name, struct err *e)
 	return fd;
 }
 
+/* All that we, or Berkeley DB in our name, put into a copy; nothing that somebody else did. */
 static void
 clear(int fd)
 {
-	for (int which = 0; which < STORE_DBS; which++)
-		(void)unlinkat(fd, store_db_specs[which].file, 0);
-	(void)unlinkat(fd, STORE_MARK_FILE, 0);
-	(void)unlinkat(fd, STORE_LOCK_FILE, 0);
-	store_remove_logs(fd);
+	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+	struct dirent *entry;
+
+	if (d == NULL) {
+		if (copy >= 0)
+			close(copy);
+		return;
+	}
+	while ((entry = readdir(d)) != NULL)
+		if (store_is_file(entry->d_name) || strcmp(entry->d_name, STORE_LOCK_FILE) == 0 ||
+		    strcmp(entry->d_name, STORE_MARK_FILE ".new") == 0 ||
+		    strncmp(entry->d_name, BERKELEY_PREFIX, strlen(BERKELEY_PREFIX)) == 0)
+			(void)unlinkat(fd, entry->d_name, 0);
+	closedir(d);
 }
 
 /* What an attempt before this one has left. */

@@ -474,6 +474,22 @@ struct store_restore {
 };
 int store_restore(const char *dir, const struct store_restore *, struct err *)
     __attribute__((warn_unused_result));
+
+/*
+ * That a log was taken as it is (accept_log), and by whom: in a batch put into the copy, and taken
+ * out again when the audit trail has it.  store_accepted: 1, 0 there is none, -1; of a damaged one
+ * the figures are 0 and UINT32_MAX.
+ */
+struct store_accepted {
+	int64_t when_us;
+	uint32_t uid;
+};
+int store_accepted_note(struct store *, const struct store_accepted *, struct err *)
+    __attribute__((warn_unused_result));
+int store_accepted(struct store *, struct store_accepted *, struct err *)
+    __attribute__((warn_unused_result));
+int store_accepted_told(struct store *, struct err *) __attribute__((warn_unused_result));
+
 /* Is it the name of a file that a store has (without the lock)? */
 int store_is_file(const char *name);
 /* Is there any file of a store in this directory?  1, 0 (also without the directory), -1. */

@@ -4,6 +4,7 @@ loaded over a store that somebody owns, nor half.  Guards Invariants 3 and 5, an
 """
 
 import fcntl
+import getpass
 import hashlib
 import json
 import os
@@ -392,6 +393,47 @@ def test_root_is_not_led_out_of_the_store(directory):
     assert {p.stat().st_uid for p in state.rglob("*")} == {65534}
 
 
+def test_the_keeper_tells_what_was_accepted(daemon, directory):
+    """The tool was killed, or had no peppers, before it came to tell the trail that a log was accepted: the next keeper does, and logs it."""
+    daemon.pepper()
+    tool(daemon, "create", "--owner", "a")
+    state, peppers = pathlib.Path(daemon.settings["state_dir"]), pathlib.Path(daemon.settings["pepper_file"])
+    (state / "flushed").unlink()
+    peppers.rename(directory / "kept")
+    done = tool(daemon, "db", "restore", "--accept-log", state, status=3)
+    assert "the files are in place, but do not open" in done.stderr, done
+    (directory / "kept").rename(peppers)
+    daemon.start()
+    assert "event=log_accepted " in daemon.log()
+    assert [r["detail"] for r in daemon.json_lines("audit") if r["op"] == "db.restore"] == [{"log_accepted": True}]
+    daemon.stop()
+    told = daemon.log().count("event=log_accepted ")
+    daemon.start()
+    assert daemon.log().count("event=log_accepted ") == told
+    # A restore of a whole backup is not told: it accepts nothing.
+    daemon.stop()
+    tool(daemon, "db", "backup", directory / "b")
+    tool(daemon, "db", "restore", directory / "b")
+    assert len([r for r in daemon.json_lines("audit") if r["op"] == "db.restore"]) == 1
+
+
+def test_what_a_killed_restore_left(daemon, directory):
+    """Its half copy, with the files that Berkeley DB makes for a moment, goes; a stranger's file stays, and is named."""
+    daemon.pepper()
+    tool(daemon, "create", "--owner", "a")
+    tool(daemon, "db", "backup", directory / "b")
+    left = pathlib.Path(daemon.settings["state_dir"]) / "restoring"
+    left.mkdir(mode=0o700)
+    for name in ("__db.001", "__db.keys", "keys.db", "log.0000000001", "flushed", "flushed.new", "lock"):
+        (left / name).write_text("half")
+    tool(daemon, "db", "restore", directory / "b")
+    assert not left.exists()
+    left.mkdir(mode=0o700)
+    (left / "thesis").write_text("years of work")
+    done = tool(daemon, "db", "restore", directory / "b", status=3)
+    assert "restoring" in done.stderr and (left / "thesis").exists(), done
+
+
 def test_only_a_backup_is_replaced(daemon, directory):
     """What is beside a backup, or has the name of one being made, is somebody's: it stays."""
     daemon.pepper()
@@ -523,7 +565,13 @@ def test_a_store_without_its_mark(daemon, directory):
     done = tool(daemon, "db", "restore", "--accept-log", state)
     assert "restored 1 keys" in done.stdout and "may be missing" in done.stdout and "replaced-" in done.stdout, done
     assert "is whole" in tool(daemon, "db", "verify").stdout
+    # Who took it, in the trail, once.
+    def told():
+        return [(r["actor"], r["via"], r["uid"], r["detail"]) for r in daemon.json_lines("audit") if r["op"] == "db.restore"]
+    assert told() == [(getpass.getuser(), "tool", os.getuid(), {"log_accepted": True})]
+    assert json.loads(tool(daemon, "--json", "audit", "--verify").stdout)["intact"] is True
     daemon.start()
+    assert len(told()) == 1
     assert daemon.ask(key["key"]).status == 200
     assert "stop it first" in tool(daemon, "db", "restore", "--accept-log", state, status=3).stderr
     other = Daemon(directory / "other", pepper_file=daemon.settings["pepper_file"])
