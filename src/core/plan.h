@@ -38,6 +38,9 @@ struct plan_limit {
 	 * means its name.  No two limits of a plan have the same.
 	 */
 	char log[LIMIT_LOG_MAX + 1];
+	/* Units that its log keeps although they have expired here: store_owner_log_units.  No part
+	 * of the record. */
+	uint64_t keep_units;
 };
 
 /* A limit that the plan had: by its name the log is found again. */

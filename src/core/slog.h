@@ -118,7 +118,9 @@ int slog_peek(struct slog *, const struct slog_limit *, int64_t now_us, uint64_t
 /*
  * slog_take(L, limit, now_us, cost, io, e): record ${cost} units (the caller has peeked: all limits
  * of the plan had room, or this one is in dry-run, where the log may exceed N).  May seal and drop
- * blocks.  0 or -1; after -1 the caller aborts its transaction and forgets ${L}.
+ * blocks.  0 or -1; after -1 the caller aborts its transaction and forgets ${L}.  The limit's units
+ * only say here how many stay known when they have expired: more than N where another limit counts
+ * in the same log and looks further back.
  */
 int slog_take(struct slog *, const struct slog_limit *, int64_t now_us, uint64_t cost,
     const struct slog_io *, struct err *) __attribute__((warn_unused_result));

@@ -66,6 +66,21 @@ slot_of(struct limits_plans *p, struct span name)
 	return &p->slots[(h ^ (h >> 16)) & (SLOTS - 1)];
 }
 
+/* Logs of an owner: other plans of the owner's keys may count in them as well, and look further
+ * back. */
+static void
+keep_for_others(struct plan *p, struct store *store)
+{
+	for (size_t i = 0; i < p->nlimits; i++) {
+		struct plan_limit *l = &p->limits[i];
+
+		l->keep_units = l->max_units;
+		if (p->per == PLAN_PER_OWNER)
+			l->keep_units = store_owner_log_units(
+			    store, span_of(plan_limit_log(l)), l->window_us, l->max_units);
+	}
+}
+
 /* Fill a slot from the store; 0 or -1. */
 static int
 slot_load(struct slot *s, struct store *store, struct span name, struct err *e)
@@ -76,6 +91,7 @@ slot_load(struct slot *s, struct store *store, struct span name, struct err *e)
 	if ((rc = store_plan_get(store, name, &s->plan, e)) < 0)
 		return -1;
 	if (rc == 1 || plan_builtin(name, &s->plan)) {
+		keep_for_others(&s->plan, store);
 		s->state = SLOT_PLAN;
 		return 0;
 	}
@@ -188,6 +204,7 @@ limits_take(struct store *store, int64_t now_us, struct limits_look *look, struc
 	for (size_t i = 0; i < look->plan->nlimits; i++) {
 		struct slog_limit limit = limit_of(look, i);
 
+		limit.max_units = look->plan->limits[i].keep_units;
 		if (store_log_take(store, log_name(look, i), &limit, now_us, look->cost, e) != 0)
 			return -1;
 	}

@@ -256,6 +256,14 @@ int store_note_get(struct store *, uint8_t *, size_t cap, size_t *, struct err *
     __attribute__((warn_unused_result));
 
 /*
+ * How many units the log of a limit that is counted per owner keeps when they have expired: its own
+ * ${units}, or those of the largest limit that other plans count there, when one of them looks
+ * further back than ${window_us}.  Keys of one owner may have different plans at a time.
+ */
+uint64_t store_owner_log_units(
+    struct store *, struct span limit_log, int64_t window_us, uint64_t units);
+
+/*
  * store_logs_sweep(S, now_us, keep_us, max, cursor, &freed, e): in a batch; looks at up to ${max}
  * logs from the cursor on and deletes those whose last unit left its window more than ${keep_us}
  * ago (the window of the last take, or the longest that any plan gives a limit of that log now),

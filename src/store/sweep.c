@@ -156,12 +156,15 @@ notes_work(struct store *s, unsigned *budget, struct err *e)
 	return rc;
 }
 
-/* Of each limit's log the longest window that a plan gives it now. */
+/* Of each limit's log the longest window that a plan gives it now; and that of the plans that count
+ * per owner, with the most units that one of these allows. */
 struct store_windows {
 	size_t n;
 	struct window {
 		char name[LIMIT_LOG_MAX + 1];
 		int64_t us;
+		int64_t owner_us;
+		uint64_t owner_units;
 	} * at;
 };
 
@@ -196,6 +199,12 @@ windows_add(void *cookie, const struct plan *plan, struct err *e)
 		}
 		if (at->us < l->window_us)
 			at->us = l->window_us;
+		if (plan->per != PLAN_PER_OWNER)
+			continue;
+		if (at->owner_us < l->window_us)
+			at->owner_us = l->window_us;
+		if (at->owner_units < l->max_units)
+			at->owner_units = l->max_units;
 	}
 	return 0;
 }
@@ -221,6 +230,18 @@ windows_know(struct store *s, struct err *e)
 		return 0;
 	store_windows_forget(s);
 	return -1;
+}
+
+/* A plan that cannot be read denies its own keys, which need these units, and nobody else. */
+uint64_t
+store_owner_log_units(struct store *s, struct span limit_log, int64_t window_us, uint64_t units)
+{
+	struct err why = {.code = ERR_NONE};
+	const struct window *at;
+
+	if (windows_know(s, &why) != 0 || (at = window_of(s->windows, limit_log)) == NULL)
+		return units;
+	return at->owner_us > window_us && at->owner_units > units ? at->owner_units : units;
 }
 
 /*

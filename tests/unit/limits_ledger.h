@@ -145,8 +145,9 @@ ledger_ask(const struct ledger *g, int64_t asked, uint64_t N, int64_t W, uint64_
 	return v;
 }
 
+/* ${keep}: of what expires, how many units stay known. */
 static inline void
-ledger_add(struct ledger *g, int64_t asked, uint64_t N, int64_t W, uint64_t units)
+ledger_add(struct ledger *g, int64_t asked, uint64_t keep, int64_t W, uint64_t units)
 {
 	int64_t now = asked < ledger_newest(g) ? ledger_newest(g) : asked;
 
@@ -162,8 +163,8 @@ ledger_add(struct ledger *g, int64_t asked, uint64_t N, int64_t W, uint64_t unit
 	g->at[g->now.n++] = (struct ledger_entry){now, units};
 	if (now - W > g->now.dropped_us)
 		g->now.dropped_us = now - W;
-	if (N < g->now.kept)
-		g->now.kept = N;
+	if (keep < g->now.kept)
+		g->now.kept = keep;
 	g->now.window_us = W;
 }
 

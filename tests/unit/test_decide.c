@@ -278,8 +278,8 @@ a_missing_plan_denies(void **state)
 	assert_int_equal(decide_configure(f->decide, &f->config, &f->e), -1);
 }
 
-static void
-assert_left(struct kf *f, const struct kf_key *k, const char *limit, uint64_t left)
+static uint64_t
+units_left(struct kf *f, const struct kf_key *k, const char *limit)
 {
 	struct wire_check c = kf_check(k);
 	struct wire_answer a;
@@ -287,12 +287,17 @@ assert_left(struct kf *f, const struct kf_key *k, const char *limit, uint64_t le
 	c.cost = 0;
 	assert_int_equal(kf_decide(f, &c, &a, NULL), VERDICT_OK);
 	for (size_t i = 0; i < a.nlimits; i++) {
-		if (strcmp(a.limits[i].name, limit) == 0) {
-			assert_int_equal(a.limits[i].remaining, left);
-			return;
-		}
+		if (strcmp(a.limits[i].name, limit) == 0)
+			return a.limits[i].remaining;
 	}
 	fail_msg("no limit %s", limit);
+	return 0;
+}
+
+static void
+assert_left(struct kf *f, const struct kf_key *k, const char *limit, uint64_t left)
+{
+	assert_int_equal(units_left(f, k, limit), left);
 }
 
 /* Whatever becomes of a plan, what was used still counts, in this plan and in the next. */
@@ -339,6 +344,43 @@ plan_changes_lose_nothing(void **state)
 		"minute", NULL),
 	    "min");
 	cJSON_Delete(r);
+}
+
+/*
+ * Two plans per owner, with limits of one name, the keys of one owner under both: each counts what
+ * all of them used within its own window.  (What had expired for the shorter window and was beyond
+ * its N was forgotten, and the longer one let more than its N through.)
+ */
+static void
+plans_of_one_owner_share_their_logs(void **state)
+{
+	struct kf *f = *state;
+	struct kf_key shorter, longer;
+
+	kf_done(f, PLAN("a", ",\"per\":\"owner\",\"limits\":[" LIMIT("l", "10", "1s") "]"));
+	kf_done(f, PLAN("b", ",\"per\":\"owner\",\"limits\":[" LIMIT("l", "1000", "100s") "]"));
+	shorter = kf_key(f, ",\"plan\":\"a\"");
+	longer = kf_key(f, ",\"plan\":\"b\"");
+	for (int i = 0; i < 600; i++) {
+		assert_int_equal(kf_verdict(f, &shorter), VERDICT_OK);
+		f->now.steady_us += CLOCK_SECOND / 10;
+		if (i == 300) {
+			kf_close(f);
+			kf_open(f);
+		}
+	}
+	assert_left(f, &longer, "l", 400);
+	/* Nothing has to be kept for plans that are gone. */
+	kf_done(f, kf_on("key.set", longer.id, ",\"plan\":\"a\""));
+	kf_done(f, "{\"op\":\"plan.remove\",\"name\":\"b\"}");
+	for (int i = 0; i < 300; i++) {
+		assert_int_equal(kf_verdict(f, &shorter), VERDICT_OK);
+		f->now.steady_us += CLOCK_SECOND / 10;
+	}
+	kf_done(f, PLAN("b", ",\"per\":\"owner\",\"limits\":[" LIMIT("l", "1000", "100s") "]"));
+	kf_done(f, kf_on("key.set", longer.id, ",\"plan\":\"b\""));
+	f->now.steady_us += 10 * CLOCK_SECOND;
+	assert_true(units_left(f, &longer, "l") > 700);
 }
 
 static void
@@ -760,6 +802,7 @@ main(void)
 	    T(owners_share_a_plan_per_owner),
 	    T(a_missing_plan_denies),
 	    T(plan_changes_lose_nothing),
+	    T(plans_of_one_owner_share_their_logs),
 	    T(a_request_id_counts_once),
 	    T(an_aborted_batch_counts_nothing),
 	    T(one_batch_counts_an_id_once),

@@ -404,6 +404,23 @@ assert_verdict(const struct world *w, const struct plan_model *p, const struct a
 		assert_int_equal(is, VERDICT_OK);
 }
 
+/* What stays known of a log: N; of an owner's, the largest N of a plan that looks further back. */
+static uint64_t
+kept_units(const struct world *w, const struct plan_model *p, const struct limit *l)
+{
+	uint64_t units = l->N;
+
+	for (size_t i = 0; p->per_owner && i < PLANS; i++) {
+		const struct plan_model *o = &w->plans[i];
+
+		for (size_t j = 0; o->per_owner && j < o->n; j++)
+			if (strcmp(o->at[j].log, l->log) == 0 && o->at[j].W > l->W &&
+			    o->at[j].N > units)
+				units = o->at[j].N;
+	}
+	return units;
+}
+
 /* The answer to a request that is decided for the first time; the ledgers take it up. */
 static void
 compare(struct world *w, const struct ask *q, const struct wire_answer *a, uint64_t audit_before)
@@ -418,8 +435,8 @@ compare(struct world *w, const struct ask *q, const struct wire_answer *a, uint6
 		    p->at[i].W, q->cost);
 	assert_verdict(w, p, q, v, a->verdict);
 	for (size_t i = 0; counted && i < p->n; i++)
-		ledger_add(ledger_of(w, k, &p->at[i]), w->f->now.steady_us, p->at[i].N, p->at[i].W,
-		    q->cost);
+		ledger_add(ledger_of(w, k, &p->at[i]), w->f->now.steady_us,
+		    kept_units(w, p, &p->at[i]), p->at[i].W, q->cost);
 	assert_told(w, q, v, audit_before, counted);
 	if (a->verdict == VERDICT_UNAVAILABLE) {
 		did.full++;
