@@ -97,6 +97,8 @@ def test_memory_of_a_used_process(used, directory, role):
     daemon, keys, peppers = used
     daemon.ask()
     needles = list(forms(keys, peppers))
+    # The supervisor first: it would replace who does not move for some seconds, and gcore may take longer.
+    daemon.process.send_signal(signal.SIGSTOP)
     for pid in daemon.children(role):
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -108,6 +110,7 @@ def test_memory_of_a_used_process(used, directory, role):
             assert not [n for n in needles if n in data]
         finally:
             os.kill(pid, signal.SIGCONT)
+    daemon.process.send_signal(signal.SIGCONT)
 
 
 def locked(pid):
