@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "apikey/alone.h"
+#include "apikey/confine.h"
 #include "apikey/service.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -78,7 +79,7 @@ alone_open(struct alone *a, struct err *e)
 	/* Without the rights to make it, store_open has the better words. */
 	if (service_make_dir(&service, c->state_dir, 0700, 1, e) == -1 && service.change)
 		return -1;
-	if (service_become(&service, e) == -1)
+	if (service_become(&service, e) == -1 || confine_enter(c, e) == -1)
 		return -1;
 	(void)umask(077);
 	if (c->encrypt_store && storekey_load(c->pepper_file, &key, e) != 0)

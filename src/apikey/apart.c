@@ -27,6 +27,8 @@
 
 #include "apikey/apart.h"
 
+#include "apikey/confine.h"
+
 static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
 #define ENDS (sizeof(ends) / sizeof(ends[0]))
 
@@ -59,6 +61,8 @@ child(const struct apart *a, pid_t parent, const sigset_t *mask, int fd)
 	/* A change of user takes this away again, so it comes behind. */
 	else if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != parent)
 		s.rc = err_set(e, ERR_SYSTEM, "interrupted");
+	else if (confine_enter(a->config, e) != 0)
+		s.rc = -1;
 	else
 		s.rc = work(a, e);
 	if (write(fd, &s, sizeof(s)) != (ssize_t)sizeof(s))

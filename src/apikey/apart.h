@@ -11,6 +11,7 @@
 #include "base/err.h"
 
 struct apart {
+	const struct config *config;  /* what that process may still do: confine.h */
 	const struct service *become; /* whom that process becomes; NULL: it stays who we are */
 	/* Here, before there is that process: 0, or -1 and that was it.  May be NULL. */
 	int (*begin)(void *cookie, struct err *);

@@ -334,8 +334,12 @@ cmd_db_backup(struct tool *t, struct options *o, struct err *e)
 {
 	const char *dir = json_str(o->request, "dir", NULL);
 	struct backup b = {.tool = t, .fd = -1};
-	const struct apart apart = {
-	    .become = &b.service, .begin = begin, .work = copy, .end = end, .cookie = &b};
+	const struct apart apart = {.config = t->config,
+	    .become = &b.service,
+	    .begin = begin,
+	    .work = copy,
+	    .end = end,
+	    .cookie = &b};
 	cJSON *result;
 	int rc;
 

@@ -151,7 +151,8 @@ int
 cmd_db_dump(struct tool *t, struct options *o, struct err *e)
 {
 	struct dump d = {.tool = t};
-	const struct apart apart = {.begin = begin, .work = dump, .end = end, .cookie = &d};
+	const struct apart apart = {
+	    .config = t->config, .begin = begin, .work = dump, .end = end, .cookie = &d};
 	struct service service;
 	int rc = -1;
 

@@ -414,7 +414,7 @@ cmd_db_load(struct tool *t, struct options *o, struct err *e)
 	struct loading L = {
 	    .tool = t, .dir = dir, .progress = &p, .restart = options_local(o, "restart")};
 	/* What was loaded so far stays, for the next attempt. */
-	const struct apart apart = {.work = load, .cookie = &L};
+	const struct apart apart = {.config = t->config, .work = load, .cookie = &L};
 	int rc = -1;
 
 	if (copies_beside(t->config->state_dir, "/" LOADING, dir, e) != 0 ||

@@ -56,7 +56,7 @@ cmd_db_restore(struct tool *t, struct options *o, struct err *e)
 	    .accept_log = options_local(o, "accept-log"),
 	    .asker = getuid()};
 	/* What one that is interrupted leaves the next one removes; until then it does no harm. */
-	const struct apart apart = {.work = restore, .cookie = &r};
+	const struct apart apart = {.config = t->config, .work = restore, .cookie = &r};
 	struct store_source *source;
 	struct service service;
 	int rc = -1;

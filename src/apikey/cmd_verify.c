@@ -167,7 +167,8 @@ cmd_db_verify(struct tool *t, struct options *o, struct err *e)
 {
 	const char *dir = json_str(o->request, "dir", NULL);
 	struct verifying v = {.name = "the store"};
-	const struct apart apart = {.begin = begin, .work = verify, .end = end, .cookie = &v};
+	const struct apart apart = {
+	    .config = t->config, .begin = begin, .work = verify, .end = end, .cookie = &v};
 	struct service service;
 	int rc = -1;
 

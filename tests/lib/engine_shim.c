@@ -46,6 +46,22 @@ access_mode(int fd)
 	return flags < 0 ? -1 : flags & O_ACCMODE;
 }
 
+/* 2: it is in a filter of system calls. */
+static int
+seccomp_mode(void)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[256];
+	int mode = -1;
+
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "Seccomp: %d", &mode) == 1)
+			break;
+	if (f != NULL)
+		(void)fclose(f);
+	return mode;
+}
+
 static void
 tell(void)
 {
@@ -61,10 +77,10 @@ tell(void)
 		close(tty);
 	n = snprintf(line, sizeof(line),
 	    "{\"uids\": [%u, %u, %u], \"root_group\": %d, \"nnp\": %d, \"dumpable\": %d, "
-	    "\"leader\": %d, \"tty\": %d, \"modes\": [%d, %d, %d]}\n",
+	    "\"leader\": %d, \"tty\": %d, \"seccomp\": %d, \"modes\": [%d, %d, %d]}\n",
 	    r, e, s, has_group(0) || getegid() == 0, prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0),
-	    prctl(PR_GET_DUMPABLE), getsid(0) == getpid(), tty >= 0, access_mode(0), access_mode(1),
-	    access_mode(2));
+	    prctl(PR_GET_DUMPABLE), getsid(0) == getpid(), tty >= 0, seccomp_mode(), access_mode(0),
+	    access_mode(1), access_mode(2));
 	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 	if (fd < 0 || write(fd, line, (size_t)n) != n)
 		abort();

@@ -618,6 +618,64 @@ strangers_only_check(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* How many of ${n} connections to ${path} the keeper takes, and keeps while more come; all are
+ * closed at the end. */
+static int
+kept_of(const char *path, int n)
+{
+	static int fds[FDS_MAX];
+	struct pollfd p = {.events = POLLIN};
+	struct err e;
+	char c;
+	int kept = 0;
+
+	for (int i = 0; i < n; i++)
+		if ((fds[i] = wire_connect(path, &e)) < 0)
+			return -1;
+	/* The last one has been seen to when it is closed, or says that it is malformed. */
+	if (send(fds[n - 1], "x", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+		return -1;
+	p.fd = fds[n - 1];
+	if (poll(&p, 1, (int)(TIMEOUT_US / 1000)) != 1)
+		return -1;
+	for (int i = 0; i < n; i++)
+		kept += recv(fds[i], &c, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN;
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+	return kept;
+}
+
+/* Workers, and strangers, have so many connections and no more; whoever administers has his beside
+ * them. */
+static void
+connections_are_counted(void **state)
+{
+	enum { WORKERS = 512, STRANGERS = 448, MORE = 20 };
+	struct running *r = *state;
+	char checks[256];
+	int status, admin;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(wire_check_path(r->f->run_dir, checks, sizeof(checks), &r->f->e), 0);
+	start(r);
+	assert_int_equal(chmod(r->f->top, 0755), 0);
+	admin = dial(r);
+	cJSON_Delete(ask_on(r, admin, "{\"op\":\"ping\"}"));
+	assert_int_equal(kept_of(checks, WORKERS + MORE), WORKERS);
+	(void)fflush(NULL);
+	if ((pid = fork()) == 0) {
+		if (setgid(65534) != 0 || setuid(65534) != 0)
+			_exit(1);
+		_exit(kept_of(r->socket, STRANGERS + MORE) == STRANGERS ? 0 : 2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	cJSON_Delete(ask_on(r, admin, "{\"op\":\"ping\"}"));
+	close(admin);
+}
+
 enum { FLOODS = 4, FLOOD = 120 };
 
 /* Connections that are known to the keeper. */
@@ -960,6 +1018,7 @@ main(void)
 	    T(malformed_messages_end_their_connection_alone),
 	    T(large_requests_are_heard),
 	    T(strangers_only_check),
+	    T(connections_are_counted),
 	    T(busy_peers_leave_room),
 	    T(strangers_wait_for_ours),
 	    T(there_is_only_one),

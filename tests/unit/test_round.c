@@ -354,6 +354,48 @@ a_datagram_of_checks(void **state)
 	assert_true(g->peer->closing);
 }
 
+/* Who may administer is decided by the socket, too: a worker has the service user's id. */
+static void
+the_socket_says_who_may_administer(void **state)
+{
+	struct rig *g = *state;
+	struct peer *p;
+	int sv[2];
+
+	for (int checks_only = 0; checks_only < 2; checks_only++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sv), 0);
+		assert_non_null(p = peer_new(sv[0], checks_only, &g->f->e));
+		assert_int_equal(p->who.may_admin, !checks_only);
+		assert_true(p->ours);
+		peer_free(p);
+		close(sv[1]);
+	}
+}
+
+/* All strangers together have a share of a round. */
+static void
+strangers_have_a_share(void **state)
+{
+	struct rig *g = *state;
+	struct kf_key k = kf_key(g->f, "");
+	struct wire_check c = kf_check(&k);
+	static uint8_t mem[WIRE_BATCH_BYTES];
+	struct wbuf w;
+
+	wbuf_init(&w, mem, sizeof(mem));
+	for (c.seq = 1; c.seq <= WIRE_BATCH_MAX; c.seq++)
+		wire_check_encode(&c, &w);
+	for (int i = 0; i < ROUND_STRANGERS_MAX / WIRE_BATCH_MAX; i++)
+		assert_int_equal(send(g->fd, mem, w.len, 0), w.len);
+	g->peer->ours = 0;
+	assert_false(round_full(g->round, g->peer));
+	round_receive(g->round, g->peer);
+	assert_true(round_full(g->round, g->peer));
+	g->peer->ours = 1;
+	assert_false(round_full(g->round, g->peer));
+	assert_int_equal(play(g), 0);
+}
+
 /* What a peer that is gone has asked is not counted. */
 static void
 the_gone_are_not_counted(void **state)
@@ -463,6 +505,8 @@ main(void)
 	    T(answers_wait_for_a_slow_reader),
 	    T(tickets_are_waited_for),
 	    T(a_datagram_of_checks),
+	    T(the_socket_says_who_may_administer),
+	    T(strangers_have_a_share),
 	    T(the_gone_are_not_counted),
 	    T(reports_are_in_the_trail),
 	    T(reports_are_bounded),

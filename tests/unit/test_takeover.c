@@ -455,6 +455,33 @@ its_dialer_is_not_impressed(void **state)
 	assert_int_equal(files_of(T.dialer), before);
 }
 
+/* Nobody listens, so that each try would say so: not all are tried. */
+static void
+its_dialer_takes_its_time(void **state)
+{
+	struct dialer D;
+	struct err e;
+	int pair[2], tried = 0, spared = 0;
+
+	(void)state;
+	assert_int_equal(dial_pair(pair, &e), 0);
+	assert_int_equal(dialer_init(&D, pair[0], "/nonexistent", &e), 0);
+	/* Ten thousand: one that sleeps longer than the pause between any two is not of this world.
+	 */
+	for (int i = 0; i < 10000 && spared == 0; i++) {
+		assert_int_equal(dial_ask(pair[1]), 1);
+		if (dialer_serve(&D, getpid()) == DIAL_NOBODY)
+			tried++;
+		else
+			spared++;
+		assert_int_equal(recv(pair[1], (char[1]){0}, 1, 0), 1);
+	}
+	assert_true(tried >= 1);
+	assert_int_equal(spared, 1);
+	dialer_release(&D);
+	close(pair[1]);
+}
+
 /* A socket of its own, to the one where the service user may administer. */
 static int
 connect_itself(void)
@@ -488,6 +515,7 @@ main(void)
 	    TEST(the_socket_is_for_checks),
 	    TEST(it_has_one_connection),
 	    TEST(its_dialer_is_not_impressed),
+	    TEST(its_dialer_takes_its_time),
 	    TEST(it_cannot_connect),
 	};
 

@@ -319,6 +319,62 @@ bounds_are_kept_by_decoders(void **state)
 	assert_int_equal(c.credential.len, 0);
 }
 
+/* Of another version, or with bits that this one does not know. */
+static void
+headers_are_looked_at(void **state)
+{
+	uint8_t mem[WIRE_ANSWER_MAX];
+	struct wire_answer a = full_answer(), b;
+	struct wire_check c;
+	struct err e = {0};
+
+	(void)state;
+	for (size_t i = 0; i < WIRE_HEADER; i++) {
+		struct span s = encode_check(&full_check, mem, sizeof(mem));
+
+		mem[i] ^= 0x40;
+		assert_int_equal(wire_type_of(s), -1);
+		assert_int_equal(wire_check_decode(s, &c, &e), -1);
+		s = encode_answer(&a, mem, sizeof(mem));
+		mem[i] ^= 0x40;
+		assert_int_equal(wire_answer_decode(s, &b, &e), -1);
+	}
+}
+
+/* Limits whose names or figures would make header fields that are none. */
+static void
+limits_are_looked_at(void **state)
+{
+	static const struct wire_limit bad[] = {
+	    {"", 10, 1000000, 3, 0, 0},
+	    {"a\r\nX: y", 10, 1000000, 3, 0, 0},
+	    {"a\"b", 10, 1000000, 3, 0, 0},
+	    {"a", LIMIT_UNITS_MAX + 1, 1000000, 3, 0, 0},
+	    {"a", 10, 1000000, 11, 0, 0},
+	    {"a", 10, 0, 3, 0, 0},
+	    {"a", 10, -1, 3, 0, 0},
+	    {"a", 10, LIMIT_WINDOW_MAX_US + 1, 3, 0, 0},
+	    {"a", 10, 1000000, 3, -1, 0},
+	};
+	struct wire_answer a = full_answer(), b;
+	uint8_t mem[WIRE_ANSWER_MAX];
+	struct err e = {0};
+	struct span s;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		a.limits[1] = bad[i];
+		assert_int_equal(
+		    wire_answer_decode(encode_answer(&a, mem, sizeof(mem)), &b, &e), -1);
+		assert_int_equal(b.verdict, VERDICT_UNAVAILABLE);
+	}
+	/* The last byte says whether it is the one that refuses. */
+	a = full_answer();
+	s = encode_answer(&a, mem, sizeof(mem));
+	mem[s.len - 1] = 2;
+	assert_int_equal(wire_answer_decode(s, &b, &e), -1);
+}
+
 /* Messages of one datagram, whole or not. */
 static void
 datagrams_come_apart(void **state)
@@ -559,6 +615,8 @@ main(void)
 	    cmocka_unit_test(no_changed_answer_is_ok_without_a_key),
 	    cmocka_unit_test(bounds_are_kept_by_encoders),
 	    cmocka_unit_test(bounds_are_kept_by_decoders),
+	    cmocka_unit_test(headers_are_looked_at),
+	    cmocka_unit_test(limits_are_looked_at),
 	    cmocka_unit_test(datagrams_come_apart),
 	    cmocka_unit_test(largest_messages_fit),
 	    cmocka_unit_test_setup_teardown(
