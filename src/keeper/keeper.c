@@ -230,6 +230,7 @@ start(struct keeper *k, struct err *e)
 	    .times = now,
 	    .cookie = k};
 	k->last_peer_us = clock_mono_us();
+	k->redoing = 1;
 	sweep_init(&k->sweep, k->last_peer_us);
 	return (k->housekeeper = housekeeper_start(k->store, k->event_fd, e)) == NULL ? -1 : 0;
 }

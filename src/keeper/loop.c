@@ -34,6 +34,7 @@
 #define STRANGERS_MAX 448
 #define WORKERS_MAX 512
 #define REQUESTS_MAX 1 /* JSON requests run in one turn: checks wait for it, half a millisecond */
+#define REDO_TAKES 128 /* of a turn: as many logs at most, a millisecond or two */
 #define STUCK_US (2 * CLOCK_SECOND)
 
 /* ---- connections ---- */
@@ -390,18 +391,34 @@ settle_peers(struct keeper *k)
 static int
 is_tidy(const struct keeper *k)
 {
-	return !k->sweep.active && !k->prune.active && !uses_busy(decide_uses(k->decide));
+	return !k->redoing && !k->sweep.active && !k->prune.active &&
+	       !uses_busy(decide_uses(k->decide));
 }
 
-/* What can wait, a slice of one kind: logs that are idle, when keys were used, old audit entries.
- */
+/* 1 when it may have written. */
+static int
+redo_slice(struct keeper *k)
+{
+	struct err e = {0};
+	int rc = store_redo(k->store, REDO_TAKES, &e);
+
+	k->redoing = rc == 0;
+	if (rc < 0)
+		log_event(LOG_LVL_ERROR, "redo_failed", "error", e.msg, NULL);
+	return rc == 0;
+}
+
+/* What can wait, a slice of one kind: takes from before a kill, logs that are idle, when keys were
+ * used, old audit entries. */
 static void
 tidy(struct keeper *k)
 {
 	struct uses *uses = decide_uses(k->decide);
 	int wrote = 0;
 
-	if (uses_busy(uses))
+	if (k->redoing)
+		wrote = redo_slice(k);
+	else if (uses_busy(uses))
 		wrote = uses_slice(uses, k->store, clock_mono_us(), k->ops.low_space);
 	else if (k->sweep.active)
 		wrote = sweep_slice(&k->sweep, k->store, &k->steady, (*k->config)->log_retention_us,

@@ -56,6 +56,7 @@ struct keeper {
 	int left_out[2]; /* of ours, of strangers: whom the last round had no room for first */
 	struct epoll_event events[EVENTS_MAX];
 
+	int redoing; /* takes from before a kill are left to be taken again */
 	struct sweep sweep;
 	struct reports reports;
 	struct log_pace refusals;

@@ -295,7 +295,7 @@ store_open(const struct store_options *options, struct err *e)
 	heads = store_heads_bytes(s->heads);
 	cache = options->cache_bytes > heads ? options->cache_bytes - heads : 0;
 	if (store_dir_claim(s, options->dir, e) != 0 || env_open(s, cache, e) != 0 ||
-	    dbs_open(s, e) != 0 || store_logs_redo(s, e) != 0 || store_mark_begin(s, e) != 0) {
+	    dbs_open(s, e) != 0 || store_redo_begin(s, e) != 0 || store_mark_begin(s, e) != 0) {
 		store_close(&s);
 		return NULL;
 	}
@@ -336,6 +336,7 @@ store_close(struct store **sp)
 	store_dir_release(s);
 	store_heads_free(s->heads);
 	free(s->journal);
+	store_redo_end(s);
 	store_windows_forget(s);
 	free(s);
 }

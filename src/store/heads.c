@@ -188,6 +188,7 @@ store_heads_add(struct store_heads *h, struct span name)
 	s->added_in = s->moved_in = h->batch;
 	s->head.behind = 0;
 	s->head.stored = 0;
+	s->head.waiting = 0;
 	s->head.name_len = (uint8_t)name.len;
 	memcpy(s->head.name, name.p, name.len);
 	slog_init(&s->head.log);
@@ -340,6 +341,6 @@ store_heads_unstored(const struct store_heads *h)
 	size_t n = 0;
 
 	TAILQ_FOREACH(s, &h->behind, behind)
-	n += !s->head.stored;
+	n += !s->head.stored && s->head.waiting == 0;
 	return n;
 }

@@ -69,6 +69,7 @@ struct store_state {
 	uint64_t next_take, needed_take; /* needed: as the journal's newest record says */
 	size_t slot;			 /* behind that of the journal's newest record */
 	uint64_t round_bytes;		 /* in the slots before it */
+	size_t waiting;			 /* logs that are not read since the start */
 };
 
 struct store {
@@ -107,6 +108,7 @@ struct store {
 	uint64_t commits, aborts;
 	struct store_heads *heads;
 	struct store_journal *journal;
+	struct store_redo *redo;       /* NULL: nothing is left to be taken again */
 	uint64_t takes_max;	       /* STORE_TAKES_MAX; tests make it smaller */
 	struct store_windows *windows; /* sweep.c's; NULL until it knows the plans */
 	struct store_sealer sealer;    /* of the audit trail; all NULL: nobody seals */
@@ -197,6 +199,7 @@ int store_sync_full(void);
 struct store_head {
 	uint64_t behind; /* the oldest take that the stored record lacks; 0: it lacks none */
 	int stored;	 /* there is a record */
+	uint32_t waiting; /* redo.c's: it was not used since the start, and is not read yet; or 0 */
 	uint8_t name_len;
 	char name[STORE_LOG_NAME_MAX];
 	struct slog log; /* last: copied as far as it is used */
@@ -227,7 +230,7 @@ void store_heads_set_behind(struct store_heads *, struct store_head *, uint64_t 
 /* A batch begins; it was not committed: everything is as it was then. */
 void store_heads_begin(struct store_heads *);
 void store_heads_abort(struct store_heads *);
-/* How many have no record yet. */
+/* How many have no record yet, of those that were read. */
 size_t store_heads_unstored(const struct store_heads *);
 
 /* ---- journal.c: what was taken from limits ---- */
@@ -429,15 +432,41 @@ struct span store_log_limit(struct span log);
 /* slog_load, with the log's name in the error. */
 int store_head_load(struct store *, struct span log, struct span bytes, struct slog *, struct err *)
     __attribute__((warn_unused_result));
+/* The head record: 1, 0 there is none (then ${L} is an empty log), -1. */
+int store_head_read(struct store *, struct span log, struct slog *, struct err *)
+    __attribute__((warn_unused_result));
+/* An empty log in memory, in a batch; another may have to go for it.  NULL with an error. */
+struct store_head *store_head_add(struct store *, struct span log, struct err *)
+    __attribute__((warn_unused_result));
+/* Take from a log in memory, in a batch: 0 or -1. */
+int store_head_take(struct store *, struct store_head *, const struct store_take *, struct err *)
+    __attribute__((warn_unused_result));
 /* In a batch: write the records of logs that lack takes before ${take}, ${max} of them: 1 when none
  * is left, 0, -1. */
 int store_logs_catch_up(struct store *, uint64_t take, unsigned max, struct err *)
     __attribute__((warn_unused_result));
-/* After opening: take again what the logs' records lack. */
-int store_logs_redo(struct store *, struct err *) __attribute__((warn_unused_result));
 /* Before closing: so that there is nothing to be redone. */
 int store_logs_settle(struct store *, struct err *) __attribute__((warn_unused_result));
 /* The last work of a batch that writes. */
 int store_logs_batch_end(struct store *, struct err *) __attribute__((warn_unused_result));
+
+/* ---- redo.c: takes that the logs' records lack after a kill ---- */
+
+/* After opening: they are read, and wait until their log is used. */
+int store_redo_begin(struct store *, struct err *) __attribute__((warn_unused_result));
+/*
+ * In a batch: a log that is not read yet gets its record and the takes that this lacks.  1; 0 with
+ * an error when the record is damaged: the log stays as it is; -1: the batch can only abort.
+ */
+int store_redo_log(struct store *, struct store_head *, struct err *)
+    __attribute__((warn_unused_result));
+/* In a batch: a log that waits is forgotten with its takes.  0 or -1. */
+int store_redo_drop(struct store *, struct store_head *, struct err *)
+    __attribute__((warn_unused_result));
+/* Outside of a batch: the same as store_redo_log in one of its own, if there is that log and it waits.  0 or -1. */
+int store_redo_now(struct store *, struct span log, struct err *)
+    __attribute__((warn_unused_result));
+/* Nothing waits any more: the memory is given back.  Outside of a batch. */
+void store_redo_end(struct store *);
 
 #endif /* !STORE_INTERNAL_H_ */

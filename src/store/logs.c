@@ -143,9 +143,8 @@ store_log_io(struct store_log_blocks *b)
 	return (struct slog_io){.get = block_get, .put = block_put, .del = block_del, .cookie = b};
 }
 
-/* The head record: 1, 0 there is none (then ${L} is an empty log), -1. */
-static int
-head_read(struct store *s, struct span log, struct slog *L, struct err *e)
+int
+store_head_read(struct store *s, struct span log, struct slog *L, struct err *e)
 {
 	uint8_t head[SLOG_HEAD_MAX];
 	size_t len;
@@ -184,26 +183,58 @@ head_write(struct store *s, struct store_head *head, struct err *e)
 	return 0;
 }
 
+/*
+ * Write the record of a log that is behind: 1; 0 when it is not in memory any more, because its
+ * record is damaged.  Such a one must not stop the others: its own checks say so, each.  -1.
+ */
+static int
+head_settle(struct store *s, struct store_head *head, struct err *e)
+{
+	struct err why = {.code = ERR_NONE};
+
+	switch (store_redo_log(s, head, &why)) {
+	case 1:
+		return head_write(s, head, e) == 0 ? 1 : -1;
+	case 0:
+		log_event(LOG_LVL_ERROR, "store_log_damaged", "error", why.msg, NULL);
+		return store_redo_drop(s, head, e);
+	default:
+		if (e != NULL)
+			*e = why;
+		return -1;
+	}
+}
+
+struct store_head *
+store_head_add(struct store *s, struct span log, struct err *e)
+{
+	struct store_head *excess = store_heads_excess(s->heads);
+	int there = 1;
+
+	if (excess != NULL && excess->behind != 0 && (there = head_settle(s, excess, e)) < 0)
+		return NULL;
+	if (excess != NULL && there)
+		store_heads_drop(s->heads, excess);
+	return store_heads_add(s->heads, log);
+}
+
 /* The log in memory, in a batch. */
 static struct store_head *
 head_at(struct store *s, struct span log, struct err *e)
 {
-	struct store_head *head, *excess;
+	struct store_head *head;
 	struct slog L;
 	int rc;
 
 	if (log_name_ok(log, e) != 0)
 		return NULL;
-	if ((head = store_heads_find(s->heads, log)) != NULL)
-		return store_alive(s, e) == 0 ? head : NULL;
-	if ((rc = head_read(s, log, &L, e)) < 0)
-		return NULL;
-	if ((excess = store_heads_excess(s->heads)) != NULL) {
-		if (excess->behind != 0 && head_write(s, excess, e) != 0)
+	if ((head = store_heads_find(s->heads, log)) != NULL) {
+		if (head->waiting != 0 && store_redo_log(s, head, e) != 1)
 			return NULL;
-		store_heads_drop(s->heads, excess);
+		return store_alive(s, e) == 0 ? head : NULL;
 	}
-	head = store_heads_add(s->heads, log);
+	if ((rc = store_head_read(s, log, &L, e)) < 0 || (head = store_head_add(s, log, e)) == NULL)
+		return NULL;
 	head->stored = rc;
 	slog_copy(&head->log, &L);
 	return head;
@@ -229,7 +260,7 @@ store_log_look(struct store *s, struct span log, const struct slog_limit *limit,
 	struct slog L;
 
 	*state = (struct slog_state){0};
-	if (log_name_ok(log, e) != 0)
+	if (log_name_ok(log, e) != 0 || (!s->in_batch && store_redo_now(s, log, e) != 0))
 		return -1;
 	if ((s->in_batch && !is_crammed(s)) || store_heads_find(s->heads, log) != NULL) {
 		if ((head = head_at(s, log, e)) == NULL)
@@ -238,14 +269,14 @@ store_log_look(struct store *s, struct span log, const struct slog_limit *limit,
 	}
 	/* Nothing can be written to make room; but what is not in memory is in its record, whole.
 	 */
-	if (head_read(s, log, &L, e) < 0)
+	if (store_head_read(s, log, &L, e) < 0)
 		return -1;
 	return slog_peek(&L, limit, now_us, cost, &io, state, e);
 }
 
-/* Take from a log in memory.  A change of blocks is written at once, for the record has to know. */
-static int
-take(struct store *s, struct store_head *head, const struct store_take *t, struct err *e)
+/* A change of blocks is written at once, for the record has to know. */
+int
+store_head_take(struct store *s, struct store_head *head, const struct store_take *t, struct err *e)
 {
 	struct store_log_blocks blocks = {.store = s, .log = t->log};
 	struct slog_io io = store_log_io(&blocks);
@@ -275,7 +306,7 @@ store_log_take(struct store *s, struct span log, const struct slog_limit *limit,
 	if (store_txn(s, e) == NULL)
 		return -1;
 	if ((head = head_at(s, log, &why)) != NULL && store_journal_add(s, &t, &why) == 0 &&
-	    take(s, head, &t, &why) == 0)
+	    store_head_take(s, head, &t, &why) == 0)
 		return 0;
 	if (e != NULL)
 		*e = why;
@@ -290,7 +321,7 @@ store_logs_catch_up(struct store *s, uint64_t before, unsigned max, struct err *
 	while ((head = store_heads_behind(s->heads)) != NULL && head->behind < before) {
 		if (max-- == 0)
 			return 0;
-		if (head_write(s, head, e) != 0)
+		if (head_settle(s, head, e) < 0)
 			return -1;
 	}
 	return 1;
@@ -309,47 +340,7 @@ store_logs_batch_end(struct store *s, struct err *e)
 	return store_journal_write(s, e);
 }
 
-/* ---- after opening, and before closing ---- */
-
-static int
-take_again(struct store *s, const struct store_take *t, struct err *e)
-{
-	struct err why = {.code = ERR_NONE};
-	struct store_head *head = head_at(s, t->log, &why);
-
-	/*
-	 * A damaged head must not keep the store shut: the log's checks say so, each.  A damaged
-	 * block does (below): the log could go on without units that count.
-	 */
-	if (head == NULL && why.code == ERR_CORRUPT) {
-		log_event(LOG_LVL_ERROR, "store_log_damaged", "error", why.msg, NULL);
-		return 0;
-	}
-	if (head == NULL) {
-		*e = why;
-		return -1;
-	}
-	return t->number > head->log.mark ? take(s, head, t, e) : 0;
-}
-
-static int
-redo(void *cookie, struct err *e)
-{
-	return store_journal_walk(cookie, take_again, e);
-}
-
-int
-store_logs_redo(struct store *s, struct err *e)
-{
-	int rc;
-
-	/* All logs of the journal are touched: 2 KB each to remember, for a store that is closed
-	 * when this fails. */
-	store_heads_undo(s->heads, 0);
-	rc = store_batch(s, redo, s, e);
-	store_heads_undo(s->heads, 1);
-	return rc;
-}
+/* ---- before closing ---- */
 
 /* Settling: a slice of logs a batch; the last one renews the journal's newest record, note and all,
  * now that no log lacks anything. */

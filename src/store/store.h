@@ -245,6 +245,13 @@ int store_log_take(struct store *, struct span log, const struct slog_limit *, i
     uint64_t cost, struct err *) __attribute__((warn_unused_result));
 
 /*
+ * store_redo(S, max, e): what was taken before a kill, and is not in the records of logs yet, is
+ * taken again in a log when it is used.  This does it for ${max} more takes, so that it comes to an
+ * end.  Outside of a batch; 1 when nothing is left, 0, -1 (what is left waits as before).
+ */
+int store_redo(struct store *, unsigned max, struct err *) __attribute__((warn_unused_result));
+
+/*
  * A note of the keeper's that is stored with what this batch takes, up to STORE_NOTE_MAX bytes
  * (replaces an earlier one of the batch); and that of the latest batch that took anything or had
  * one: 1, 0 none, -1.

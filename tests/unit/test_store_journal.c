@@ -304,6 +304,165 @@ test_a_batch_wider_than_memory(void **state)
 	munmap(l, sizeof(*l));
 }
 
+/* ---- after a kill: takes wait for the use of their log ---- */
+
+/* A process that ends without a word behind ${n} takes from each of the first logs. */
+static void
+leave_takes(struct fixture *f, struct ledger *l, unsigned logs, unsigned n)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct work w = {.ledger = l, .n = 1, .cost = {1}};
+
+		fixture_open(f);
+		for (unsigned i = 0; i < n * logs; i++) {
+			w.log[0] = i % logs;
+			l->now += 1000;
+			assert_batch(f, step_work, &w);
+			l->units[w.log[0]]++;
+		}
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void
+test_takes_wait_for_use(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	struct work w = {.ledger = l, .n = 1, .log = {7}, .cost = {1}, .abort = 1};
+	int rc;
+
+	leave_takes(f, l, 100, 5);
+	fixture_open(f);
+	assert_int_equal(f->s->now.waiting, 100);
+	/* Used in a batch that comes to nothing: it waits as before, and lacks as much. */
+	assert_int_equal(batch(f, step_work, &w), -1);
+	assert_error(f, ERR_USAGE, "aborted");
+	assert_int_equal(f->s->now.waiting, 100);
+	w.abort = 0;
+	assert_batch(f, step_work, &w);
+	l->units[7]++;
+	assert_int_equal(f->s->now.waiting, 99);
+	/* By and by the others. */
+	while ((rc = store_redo(f->s, 64, &f->e)) == 0)
+		;
+	assert_int_equal(rc, 1);
+	assert_int_equal(f->s->now.waiting, 0);
+	assert_int_equal(store_redo(f->s, 64, &f->e), 1);
+	assert_null(f->s->redo);
+	compare(f, l);
+	fixture_reopen(f);
+	assert_int_equal(f->s->now.waiting, 0);
+	compare(f, l);
+	munmap(l, sizeof(*l));
+}
+
+/* Takes that nobody uses leave the journal only for the log's record: it goes round meanwhile, and
+ * another kill finds them. */
+static void
+test_waiting_takes_outlive_the_journal(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+
+	leave_takes(f, l, 300, 3);
+	leave_takes(f, l, 2, 1200);
+	leave_takes(f, l, 1, 3000);
+	fixture_open(f);
+	compare(f, l);
+	munmap(l, sizeof(*l));
+}
+
+struct bytes {
+	enum store_db db;
+	struct span key, value; /* value of no bytes: delete it */
+};
+
+static int
+step_damage(struct fixture *f, const void *arg, struct err *e)
+{
+	const struct bytes *b = arg;
+
+	if (b->value.len > 0)
+		return store_db_put(f->s, b->db, b->key, b->value, e);
+	return store_db_del(f->s, b->db, b->key, e) == 1 ? 0 : -1;
+}
+
+/* The log is refused, and only that one; and whatever becomes due, it does not come open. */
+static void
+expect_refused(struct fixture *f, struct ledger *l, unsigned bad, const char *why)
+{
+	struct work w = {.ledger = l, .n = 1, .cost = {1}};
+	struct slog_state at;
+	char name[64];
+
+	log_name(name, bad);
+	assert_int_equal(store_log_look(f->s, span_of(name), &limit, l->now, 1, &at, &f->e), -1);
+	assert_error(f, ERR_CORRUPT, why);
+	w.log[0] = bad;
+	assert_int_equal(batch(f, step_work, &w), -1);
+	assert_error(f, ERR_CORRUPT, why);
+	w.log[0] = bad + 1;
+	assert_batch(f, step_work, &w);
+	l->units[bad + 1]++;
+}
+
+static void
+test_a_damaged_record_stops_nobody_else(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	struct bytes bad = {.db = STORE_DB_LOGS, .value = span_of("bad")};
+	char name[64];
+
+	leave_takes(f, l, 10, 3);
+	fixture_open(f);
+	log_name(name, 4);
+	bad.key = span_of(name);
+	assert_batch(f, step_damage, &bad);
+	expect_refused(f, l, 4, "limit minute of key_");
+	while (store_redo(f->s, 8, &f->e) == 0)
+		;
+	assert_int_equal(f->s->now.waiting, 1);
+	expect_refused(f, l, 4, "limit minute of key_");
+	assert_int_equal(store_logs_settle(f->s, &f->e), 0);
+	assert_int_equal(f->s->now.waiting, 0);
+	expect_refused(f, l, 4, "limit minute of key_");
+	munmap(l, sizeof(*l));
+}
+
+static void
+test_a_missing_block_keeps_its_log_shut(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	struct bytes gone = {.db = STORE_DB_BLOCKS};
+	uint8_t key[STORE_BLOCK_KEY_MAX];
+	char name[64];
+
+	leave_takes(f, l, 1, 700);
+	leave_takes(f, l, 2, 3);
+	fixture_open(f);
+	assert_true(f->s->now.counts.blocks > 0);
+	log_name(name, 0);
+	gone.key = store_block_key(key, span_of(name), 0);
+	assert_batch(f, step_damage, &gone);
+	expect_refused(f, l, 0, "block 0");
+	assert_int_equal(store_redo(f->s, 8, &f->e), -1);
+	assert_error(f, ERR_CORRUPT, "restore a backup");
+	expect_refused(f, l, 0, "block 0");
+	/* Its takes are not given up either. */
+	assert_int_equal(store_logs_settle(f->s, &f->e), -1);
+	assert_error(f, ERR_CORRUPT, "block 0");
+	munmap(l, sizeof(*l));
+}
+
 static int
 step_note(struct fixture *f, const void *arg, struct err *e)
 {
@@ -577,6 +736,13 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_records_go_round, fixture_make, fixture_free),
 	    cmocka_unit_test_setup_teardown(
 		test_a_batch_wider_than_memory, fixture_make, fixture_free),
+	    cmocka_unit_test_setup_teardown(test_takes_wait_for_use, fixture_make, fixture_free),
+	    cmocka_unit_test_setup_teardown(
+		test_waiting_takes_outlive_the_journal, fixture_make, fixture_free),
+	    cmocka_unit_test_setup_teardown(
+		test_a_damaged_record_stops_nobody_else, fixture_make, fixture_free),
+	    cmocka_unit_test_setup_teardown(
+		test_a_missing_block_keeps_its_log_shut, fixture_make, fixture_free),
 	    T(test_notes),
 	    T(test_a_note_in_front_of_many_takes),
 	    T(test_an_abort_makes_nothing_due),
