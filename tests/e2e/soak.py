@@ -8,9 +8,7 @@ Tells how it goes and the figures at the end; exit 1 when something grew. test_s
 
 import argparse
 import contextlib
-import os
 import pathlib
-import signal
 import sys
 import tempfile
 import time
@@ -81,13 +79,9 @@ class Soak:
             floods = []
             # One for each worker: left alone, the one that wakes first takes all connections of a burst.
             for pid in self.daemon.children("worker"):
-                others = set(self.daemon.children("worker")) - {pid}
-                for other in others:
-                    os.kill(other, signal.SIGSTOP)
-                floods.append(stack.enter_context(flood(self.daemon, "ask", CONNECTIONS, keys)))
-                floods[-1].reached(1)
-                for other in others:
-                    os.kill(other, signal.SIGCONT)
+                with self.daemon.halted(*set(self.daemon.children("worker")) - {pid}):
+                    floods.append(stack.enter_context(flood(self.daemon, "ask", CONNECTIONS, keys)))
+                    floods[-1].reached(1)
             while done < self.requests:
                 for f in floods:
                     f.reached(f.done + step // len(floods), 600)

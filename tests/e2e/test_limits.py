@@ -182,14 +182,8 @@ def test_exactly_n_when_the_keeper_is_stopped_and_replaced(daemon, limited):
 def test_what_was_given_up_is_not_counted(daemon, limited):
     """Requests that were answered 503 because the keeper stood still are not counted when it goes on."""
     kid, key, n = limited(keeper_timeout="1s")
-    keeper = daemon.keeper_pid()
-    os.kill(keeper, signal.SIGSTOP)
-    with Crowd(daemon, key, 64, clients=64) as crowd:
+    with daemon.halted(daemon.keeper_pid()), Crowd(daemon, key, 64, clients=64) as crowd:
         pass
-    try:
-        os.kill(keeper, signal.SIGCONT)
-    except ProcessLookupError:
-        pass  # it was replaced already: that one has not heard of them at all
     assert set(crowd.statuses) == {503}
     wait_until(lambda: daemon.ask(key).status == 200, "service is back", 60)
     assert used(daemon, kid) == 1
@@ -220,15 +214,11 @@ def test_one_request_id_at_another_worker(daemon, limited):
     """The second worker was stopped while the first answered, and the first while the second did."""
     kid, key, _ = limited(n=5)
     workers = list(daemon.children("worker"))
-    try:
-        for worker in workers:
-            for pid in workers:
-                os.kill(pid, signal.SIGCONT if pid == worker else signal.SIGSTOP)
-            wait_until(lambda: all((state_of(pid) == "T") == (pid != worker) for pid in workers), "only one runs")
+    for worker in workers:
+        others = [pid for pid in workers if pid != worker]
+        with daemon.halted(*others):
+            wait_until(lambda: all(state_of(pid) == "T" for pid in others), "only one runs")
             assert daemon.ask(key, APIKEYD_REQUEST_ID="r").status == 200
-    finally:
-        for pid in workers:
-            os.kill(pid, signal.SIGCONT)
     assert used(daemon, kid) == 1
 
 

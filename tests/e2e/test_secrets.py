@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import resource
-import signal
 import subprocess
 
 import pytest
@@ -97,20 +96,14 @@ def test_memory_of_a_used_process(used, directory, role):
     daemon, keys, peppers = used
     daemon.ask()
     needles = list(forms(keys, peppers))
-    # The supervisor first: it would replace who does not move for some seconds, and gcore may take longer.
-    daemon.process.send_signal(signal.SIGSTOP)
     for pid in daemon.children(role):
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with daemon.halted(pid):
             done = subprocess.run(["gcore", "-o", str(directory / "core"), str(pid)], capture_output=True, text=True, timeout=60)
             core = directory / f"core.{pid}"
             assert core.exists(), done.stdout + done.stderr
             data = core.read_bytes()
             assert b"apikeyd" in data
             assert not [n for n in needles if n in data]
-        finally:
-            os.kill(pid, signal.SIGCONT)
-    daemon.process.send_signal(signal.SIGCONT)
 
 
 def locked(pid):

@@ -247,15 +247,11 @@ def test_a_pager_does_not_hold_the_store(box, n, meta):
 def test_a_key_that_is_made_is_shown_before_a_signal_is_obeyed(box, number):
     """Ctrl-C between the making and the showing lost the key."""
     box.start()
-    keeper = box.keeper_pid()
-    os.kill(keeper, signal.SIGSTOP)
-    try:
+    with box.halted(box.keeper_pid()):
         tool = subprocess.Popen([APIKEY, "-c", box.conf, "create", "--owner", "acme", "-q"], stdout=subprocess.PIPE, text=True)
         held = lambda: int(re.search(r"^SigBlk:\t(\w+)", open(f"/proc/{tool.pid}/status").read(), re.M)[1], 16)
         wait_until(lambda: held() >> (number - 1) & 1, "the tool holds the signal back")
         tool.send_signal(number)
-    finally:
-        os.kill(keeper, signal.SIGCONT)
     key = tool.communicate(timeout=20)[0].strip()
     assert tool.returncode == -number
     box.tool("check", input=key, check=0)

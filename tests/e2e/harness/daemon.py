@@ -184,6 +184,18 @@ class Daemon:
             self.wait_ready()
 
     @contextlib.contextmanager
+    def halted(self, *pids):
+        """These children stand still, however long what is done meanwhile takes: the supervisor, which replaces who is not heard of for five seconds, stands still as well."""
+        pids = [self.process.pid, *pids]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in reversed(pids):
+                os.kill(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
     def impostor(self, serve):
         """Listens where a stopped apikeyd did; serve(connection) runs in a thread for each connection. Yields the list of connections."""
         address, accepted = self.address, []
