@@ -235,6 +235,39 @@ listen_inherited(struct listener *L, struct err *e)
 	return 1;
 }
 
+int
+listen_is_there(const struct listener *L, struct err *e)
+{
+	struct stat st;
+
+	if (L->path == NULL)
+		return 1;
+	if (lstat(L->path, &st) == -1)
+		return errno == ENOENT ? 0 : err_sys(e, "cannot look at %s", L->path);
+	if (st.st_ino == L->ino && st.st_dev == L->dev)
+		return 1;
+	return err_set(e, ERR_CONFLICT, "something else is at %s", L->path);
+}
+
+int
+listen_again(struct listener *L, const struct config *C, const struct privileges *P, struct err *e)
+{
+	struct listener fresh;
+
+	if (listen_open(&fresh, C, P, e) == -1)
+		return -1;
+	if (dup3(fresh.fd, L->fd, O_CLOEXEC) == -1) {
+		(void)err_sys(e, "%s", fresh.path);
+		listen_close(&fresh);
+		return -1;
+	}
+	(void)close(fresh.fd);
+	fresh.fd = L->fd;
+	free(L->path);
+	*L = fresh;
+	return 0;
+}
+
 void
 listen_close(struct listener *L)
 {

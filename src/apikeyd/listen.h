@@ -37,6 +37,17 @@ int listen_inherited(struct listener *, struct err *) __attribute__((warn_unused
 /* Is ${fd} a listening stream socket? */
 int listen_is(int fd);
 
+/*
+ * Does the socket's path still lead to it?  1 (also when no path is ours to look after), 0 nothing
+ * is there, -1 something else is, or nobody can tell.
+ */
+int listen_is_there(const struct listener *, struct err *) __attribute__((warn_unused_result));
+
+/* listen_again(L, C, P, e): where nothing is there any more, a new one, under the same descriptor:
+ * who has the old one open goes on with that.  0, or -1 and everything is as it was. */
+int listen_again(struct listener *, const struct config *, const struct privileges *, struct err *)
+    __attribute__((warn_unused_result));
+
 /* Close, and remove the socket's file when it is still ours. */
 void listen_close(struct listener *);
 

@@ -38,7 +38,8 @@
 #define EVENTS_MAX 64
 #define HOW_MAX 64 /* how a child ended, in words */
 #define PATIENCE_US INT64_C(5000000)
-#define LATE_US INT64_C(500000) /* woken so long after the time we asked for: we were stopped */
+#define LOOK_US INT64_C(1000000) /* between two looks at the socket's file */
+#define LATE_US INT64_C(500000)	 /* woken so long after the time we asked for: we were stopped */
 
 enum phase { PHASE_KEEPER, PHASE_WORKERS, PHASE_SERVING, PHASE_STOPPING };
 
@@ -50,6 +51,9 @@ struct state {
 	unsigned generation; /* of the workers that serve, or shall first */
 	struct config *next; /* a reload is on its way: its workers are of generation + 1 */
 	int reload_wanted;
+	int renewing; /* workers of generation + 1 on a socket that was made again */
+	int lost;     /* the socket's file, and that was said */
+	int64_t look_at_us;
 	int64_t patient_until_us; /* the store's former owner lost its supervisor: 0: it did not */
 	int64_t again_until_us;	  /* while it starts: whom somebody killed is started again */
 	int64_t watchdog_at_us;
@@ -67,8 +71,9 @@ tell_status(struct state *S)
 	char text[sizeof(S->told)];
 	unsigned ready = fleet_ready(&S->fleet, FLEET_ANY);
 
-	(void)snprintf(text, sizeof(text), "%u workers serve, the keeper %s", ready,
-	    fleet_keeper(&S->fleet)->state == CHILD_READY ? "is ready" : "is being started");
+	(void)snprintf(text, sizeof(text), "%u workers serve, the keeper %s%s", ready,
+	    fleet_keeper(&S->fleet)->state == CHILD_READY ? "is ready" : "is being started",
+	    S->lost ? ", the socket is lost" : "");
 	if (S->phase != PHASE_SERVING || strcmp(text, S->told) == 0)
 		return;
 	memcpy(S->told, text, sizeof(text));
@@ -184,6 +189,64 @@ abandon_reload(struct state *S, int64_t now_us)
 		log_event(LOG_LVL_ERROR, "reload_abandoned", "error", e.msg, NULL);
 	hang_up_keeper(S);
 	end_reload(S, "reload_abandoned_old_configuration_kept");
+}
+
+/* ---- the socket's file ---- */
+
+/* Said once, until it is mended: by whoever took it away, or by us as soon as nothing is there. */
+static void
+say_lost(struct state *S, const struct err *e)
+{
+	if (S->lost)
+		return;
+	S->lost = 1;
+	log_event(LOG_LVL_ERROR, "socket_lost", "error", e->msg, "effect",
+	    "no web server finds us any more", "mend",
+	    "remove what is there, or restart apikeyd if its directory is gone", NULL);
+	tell_status(S);
+}
+
+/*
+ * Cleaners of temporary directories and a careless rm take the file away, and with it all that
+ * comes later: the socket itself goes on to work for whoever is connected.  So it is made again,
+ * and new workers on it take the place of the old ones, as in a reload.  What somebody else has put
+ * there is his.
+ */
+static void
+look_after_socket(struct state *S, int64_t now_us)
+{
+	const struct privileges as_we_are = {.root = 0};
+	struct err e = {.code = ERR_NONE};
+	int there;
+
+	if (S->phase != PHASE_SERVING || S->next != NULL || S->renewing)
+		return;
+	if ((there = listen_is_there(S->set->listener, &e)) == 0)
+		there = listen_again(S->set->listener, *S->set->config, &as_we_are, &e);
+	else if (there == 1 && !S->lost)
+		return;
+	if (there == -1) {
+		say_lost(S, &e);
+		return;
+	}
+	S->lost = 0;
+	log_event(LOG_LVL_WARNING, there == 1 ? "socket_back" : "socket_made_again", "listen",
+	    S->set->listener->path, NULL);
+	if (there == 0) {
+		S->renewing = 1;
+		fleet_start_workers(
+		    &S->fleet, (*S->set->config)->workers, S->generation + 1, now_us);
+	}
+	tell_status(S);
+}
+
+static void
+finish_renewal(struct state *S, int64_t now_us)
+{
+	fleet_stop_workers(&S->fleet, S->generation, now_us);
+	S->generation++;
+	S->renewing = 0;
+	log_event(LOG_LVL_INFO, "listening_again", NULL);
 }
 
 /* ---- what happens to children ---- */
@@ -339,6 +402,9 @@ advance(struct state *S, int64_t now_us)
 	} else if (S->phase == PHASE_SERVING && S->next != NULL) {
 		if (fleet_ready(&S->fleet, S->generation + 1) == S->next->workers)
 			finish_reload(S, now_us);
+	} else if (S->phase == PHASE_SERVING && S->renewing) {
+		if (fleet_ready(&S->fleet, S->generation + 1) == (*S->set->config)->workers)
+			finish_renewal(S, now_us);
 	} else if (S->phase == PHASE_SERVING && S->reload_wanted) {
 		/* Old workers may still be leaving: their slots are needed for the new ones. */
 		if (fleet_workers(&S->fleet, FLEET_ANY) == fleet_workers(&S->fleet, S->generation))
@@ -358,6 +424,8 @@ timeout_ms(const struct state *S, int64_t now_us)
 {
 	int64_t first = fleet_deadline(&S->fleet), ms;
 
+	if (S->look_at_us < first)
+		first = S->look_at_us;
 	if (S->watchdog_at_us != 0 && S->watchdog_at_us < first)
 		first = S->watchdog_at_us;
 	if (first == INT64_MAX)
@@ -374,6 +442,10 @@ on_deadlines(struct state *S, int64_t now_us)
 	if (S->watchdog_at_us != 0 && now_us >= S->watchdog_at_us) {
 		notify_watchdog(S->set->notify);
 		S->watchdog_at_us = now_us + S->set->notify->watchdog_us / 2;
+	}
+	if (now_us >= S->look_at_us) {
+		look_after_socket(S, now_us);
+		S->look_at_us = now_us + LOOK_US;
 	}
 	fleet_expire(&S->fleet, now_us);
 }

@@ -3,8 +3,10 @@ Invariant 5 (whatever is killed, acknowledged changes are there and service come
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import termios
@@ -244,6 +246,70 @@ def test_a_file_that_is_no_socket_is_not_removed(daemon):
     daemon.socket.write_text("precious")
     done = run(daemon, "-f")
     assert done.returncode != 0 and daemon.socket.read_text() == "precious"
+
+
+def test_a_socket_that_is_removed(daemon):
+    """The file of the listening socket goes (rm, a cleaner of /tmp): it is made again, with its mode, and who is connected notices nothing."""
+    daemon.write_conf(listen_mode="0620")
+    daemon.start()
+    _, key = daemon.create()
+    old = set(daemon.children("worker"))
+    with daemon.connect() as kept:
+        assert kept.request(params_for(key), keep=True).status == 200
+        for again in (1, 2):
+            daemon.socket.unlink()
+            wait_until(lambda: daemon.log().count("event=listening_again") == again, "there are workers on a new one")
+            assert stat.S_IMODE(daemon.socket.stat().st_mode) == 0o620
+            assert daemon.ask(key).status == 200
+    wait_until(lambda: not old & set(daemon.children("worker")), "the old workers have left")
+    assert daemon.log().count("event=socket_made_again") == 2
+    # Reloads go on as ever.
+    daemon.write_conf(realm="changed")
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: daemon.ask().all("WWW-Authenticate")[0] == 'Bearer realm="changed"', "the new configuration is in force")
+    daemon.stop()
+    assert not daemon.socket.exists()
+
+
+def test_a_socket_that_is_replaced(daemon, directory):
+    """What somebody else has put there is neither taken nor removed: the log says so, once, and how to mend it; put back or taken away, all is well."""
+    daemon.start()
+    _, key = daemon.create()
+    mine = directory / "mine"
+    mine.write_text("mine")
+    os.link(daemon.socket, directory / "aside")
+    # By a rename, so that there is no moment in which nothing is there.
+    mine.rename(daemon.socket)
+    wait_until(lambda: "event=socket_lost " in daemon.log(), "it is noticed")
+    [line] = [line for line in daemon.log().splitlines() if "event=socket_lost " in line]
+    assert f"something else is at {daemon.socket}" in line and "mend=" in line
+    assert daemon.socket.read_text() == "mine"
+    (directory / "aside").rename(daemon.socket)
+    wait_until(lambda: "event=socket_back " in daemon.log(), "it is there again")
+    assert daemon.ask(key).status == 200 and "socket_made_again" not in daemon.log()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(mine))
+        other.listen()
+        mine.rename(daemon.socket)
+        wait_until(lambda: daemon.log().count("event=socket_lost ") == 2, "it is noticed")
+        daemon.socket.unlink()
+        wait_until(lambda: "event=listening_again" in daemon.log(), "it is made again where nothing is")
+    assert daemon.ask(key).status == 200
+
+
+def test_a_socket_that_cannot_be_made_again(daemon, directory):
+    """Its whole directory is gone: said, and gone on with; as soon as there is one again it is in it."""
+    place = directory / "place"
+    place.mkdir()
+    daemon.socket = place / "fcgi.sock"
+    daemon.write_conf(listen=str(daemon.socket))
+    daemon.start()
+    shutil.rmtree(place)
+    wait_until(lambda: "event=socket_lost " in daemon.log(), "it is noticed")
+    place.mkdir()
+    wait_until(lambda: "event=listening_again" in daemon.log(), "it is made again")
+    assert daemon.ask().status == 401
+    assert daemon.log().count("event=socket_lost ") == 1
 
 
 def test_reload(daemon):
