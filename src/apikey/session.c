@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -231,6 +232,15 @@ open_keeper(struct session *s, struct err *e)
 	return e->code == ERR_UNAVAILABLE ? 0 : -1;
 }
 
+/* May who runs this open the store at all?  As root the tool has become the service user by now. */
+static int
+may_own(const struct config *config)
+{
+	const struct passwd *pw = getpwnam(config->user);
+
+	return geteuid() == 0 || (pw != NULL && pw->pw_uid == geteuid());
+}
+
 static int
 session_open(struct session *s, struct err *e)
 {
@@ -247,7 +257,7 @@ session_open(struct session *s, struct err *e)
 			break;
 		(void)nanosleep(&pause, NULL);
 	}
-	if (e->code == ERR_SYSTEM && geteuid() != 0)
+	if (e->code == ERR_SYSTEM && !may_own(s->config))
 		return err_wrap(e,
 		    "no keeper is running, and without one this needs root or the user %s",
 		    s->config->user);

@@ -15,6 +15,7 @@
  * in this one, has this directory.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -156,13 +157,75 @@ store_dir_claim(struct store *s, const char *dir, struct err *e)
 	s->lock_fd =
 	    openat(s->dir_fd, STORE_LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->lock_fd == -1)
-		return err_sys(e, "%s/" STORE_LOCK_FILE ": cannot open", s->dir);
+		return err_sys(e,
+		    "%s/" STORE_LOCK_FILE ": cannot be opened by user id %u; remove it, and chown "
+		    "the directory and all in it to the service user",
+		    s->dir, (unsigned)geteuid());
 	/* A link to somebody else's file would be written to, and given away. */
 	if (fstat(s->lock_fd, &lock) != 0 || !S_ISREG(lock.st_mode) ||
 	    (lock.st_uid != owner && lock.st_nlink != 1))
 		return err_set(e, ERR_DENIED,
 		    "%s/" STORE_LOCK_FILE ": is not a file of the store: remove it", s->dir);
 	return lock_take(s->dir, s->lock_fd, e);
+}
+
+/* The store's own files; in a directory of the owner's there may be others. */
+static int
+is_ours(const char *name)
+{
+	if (strcmp(name, STORE_MARK_FILE) == 0 || store_is_log_name(name))
+		return 1;
+	for (int which = 0; which < STORE_DBS; which++)
+		if (strcmp(name, store_db_specs[which].file) == 0)
+			return 1;
+	return 0;
+}
+
+/* Others than those of who may do what with it are left to whoever needs the file. */
+static int
+file_check(struct store *s, const char *name, struct err *e)
+{
+	/* Not blocking: a FIFO waits for somebody at its other end. */
+	int fd = openat(s->dir_fd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW), rc = 0;
+	struct stat st;
+
+	if (fd == -1 && (errno == EACCES || errno == EPERM))
+		return err_set(e, ERR_SYSTEM,
+		    "%s/%s: user id %u may not read and write it: the store's files belong to its "
+		    "owner: chown the directory and all in it, and chmod 600 the file",
+		    s->dir, name, (unsigned)geteuid());
+	if ((fd == -1 && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) ||
+	    (fd != -1 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)))
+		rc = err_set(e, ERR_CORRUPT,
+		    "%s/%s: is not a file: put the store's there, or restore a backup", s->dir,
+		    name);
+	if (fd != -1)
+		close(fd);
+	return rc;
+}
+
+/*
+ * Berkeley DB would name no file, and wait for ever at a FIFO.  A copy that root made of a store is
+ * root's, file by file.
+ */
+int
+store_dir_files(struct store *s, struct err *e)
+{
+	int at = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	DIR *d = at == -1 ? NULL : fdopendir(at);
+	struct dirent *entry;
+
+	if (d == NULL) {
+		rc = err_sys(e, "%s", s->dir);
+		if (at != -1)
+			close(at);
+		return rc;
+	}
+	while (rc == 0 && (entry = readdir(d)) != NULL)
+		if (is_ours(entry->d_name))
+			rc = file_check(s, entry->d_name, e);
+	(void)closedir(d);
+	return rc;
 }
 
 void

@@ -53,12 +53,80 @@ found(const struct store_verify *with, const char *fmt, ...)
 
 /* ---- files ---- */
 
+/* A handle for the file ${path}, not opened. */
+static int
+handle(const struct store_verify *with, const char *path, DB **out, struct err *e)
+{
+	DB *db;
+	int ret;
+
+	if ((ret = db_create(&db, NULL, 0)) != 0)
+		return err_set(e, ERR_SYSTEM, "%s: %s", path, db_strerror(ret));
+	/* What is wrong with a page is of no use to anybody but us. */
+	db->set_errcall(db, store_say_nothing);
+	if (with->key != NULL && (ret = db->set_encrypt(db, with->key, DB_ENCRYPT_AES)) != 0) {
+		(void)db->close(db, 0);
+		return err_set(e, ERR_SYSTEM, "%s: %s", path, db_strerror(ret));
+	}
+	*out = db;
+	return 0;
+}
+
+/*
+ * Each page read once, as far as its checksum.  DB->verify does not come to an end when it meets
+ * one that does not fit in a tree: what it was about it can neither keep nor drop any more.
+ */
+static int
+read_pages(DB *db, const char *path, db_pgno_t *page)
+{
+	db_pgno_t last;
+	DB_MPOOLFILE *pool;
+	void *mem;
+	int ret;
+
+	*page = 0;
+	if ((ret = db->open(db, NULL, path, NULL, DB_UNKNOWN, DB_RDONLY, 0)) != 0)
+		return ret;
+	pool = db->get_mpf(db);
+	if ((ret = pool->get_last_pgno(pool, &last)) != 0)
+		return ret;
+	for (; *page <= last; (*page)++)
+		if ((ret = pool->get(pool, page, NULL, 0, &mem)) != 0 ||
+		    (ret = pool->put(pool, mem, DB_PRIORITY_VERY_LOW, 0)) != 0)
+			return ret;
+	return 0;
+}
+
+static int
+verify_file(const struct store_verify *with, const char *file, const char *path, struct err *e)
+{
+	db_pgno_t page;
+	DB *db;
+	int ret;
+
+	if (handle(with, path, &db, e) != 0)
+		return -1;
+	ret = read_pages(db, path, &page);
+	(void)db->close(db, 0);
+	if (ret == ENOENT)
+		found(with, "%s: missing", file);
+	else if (ret != 0)
+		found(with, "%s: page %u is damaged", file, (unsigned)page);
+	if (ret != 0)
+		return 0;
+	if (handle(with, path, &db, e) != 0)
+		return -1;
+	/* Closes the handle, whatever it finds. */
+	if ((ret = db->verify(db, path, NULL, NULL, 0)) != 0)
+		found(with, "%s: damaged (%s)", file, db_strerror(ret));
+	return 0;
+}
+
 int
 store_verify_files(const char *dir, const struct store_verify *with, struct err *e)
 {
 	char path[PATH_BYTES];
-	DB *db;
-	int n, ret;
+	int n;
 
 	for (int which = 0; which < STORE_DBS; which++) {
 		const char *file = store_db_specs[which].file;
@@ -67,21 +135,8 @@ store_verify_files(const char *dir, const struct store_verify *with, struct err 
 		if (n < 0 || (size_t)n >= sizeof(path))
 			return err_set(e, ERR_INPUT, "%.80s...: too long a path", dir);
 		with->at(with->cookie, file, 0);
-		if ((ret = db_create(&db, NULL, 0)) != 0)
-			return err_set(e, ERR_SYSTEM, "%s: %s", path, db_strerror(ret));
-		/* What is wrong with a page is of no use to anybody but us. */
-		db->set_errcall(db, store_say_nothing);
-		if (with->key != NULL &&
-		    (ret = db->set_encrypt(db, with->key, DB_ENCRYPT_AES)) != 0) {
-			(void)db->close(db, 0);
-			return err_set(e, ERR_SYSTEM, "%s: %s", path, db_strerror(ret));
-		}
-		/* Closes the handle, whatever it finds. */
-		ret = db->verify(db, path, NULL, NULL, 0);
-		if (ret == ENOENT)
-			found(with, "%s: missing", file);
-		else if (ret != 0)
-			found(with, "%s: damaged (%s)", file, db_strerror(ret));
+		if (verify_file(with, file, path, e) != 0)
+			return -1;
 	}
 	return 0;
 }

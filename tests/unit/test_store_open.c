@@ -760,12 +760,99 @@ test_a_missing_file(void **state)
 	}
 }
 
+/* Berkeley DB named no file, or waited for ever for somebody at the other end of a FIFO. */
+static void
+test_files_that_are_none(void **state)
+{
+	static const char *const names[] = {"meta.db", "keys.db", "log.0000000001", "flushed"};
+	struct fixture *f = *state;
+	char file[400], kept[400];
+
+	fixture_open(f);
+	key_put(f, 1);
+	store_close(&f->s);
+	alarm(60);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_true(snprintf(file, sizeof(file), "%s/%s", f->dir, names[i]) > 0);
+		assert_true(snprintf(kept, sizeof(kept), "%s/kept", f->top) > 0);
+		assert_int_equal(rename(file, kept), 0);
+		for (int what = 0; what < 3; what++) {
+			assert_int_equal(what == 0   ? mkfifo(file, 0600)
+					 : what == 1 ? mkdir(file, 0700)
+						     : symlink(kept, file),
+			    0);
+			assert_null(fixture_try(f));
+			assert_error(f, ERR_CORRUPT, file);
+			assert_error(f, ERR_CORRUPT, "is not a file");
+			assert_int_equal(what == 1 ? rmdir(file) : unlink(file), 0);
+		}
+		assert_int_equal(rename(kept, file), 0);
+		if (geteuid() == 0)
+			continue;
+		assert_int_equal(chmod(file, 0400), 0);
+		assert_null(fixture_try(f));
+		assert_error(f, ERR_SYSTEM, file);
+		assert_error(f, ERR_SYSTEM, "chown");
+		assert_int_equal(chmod(file, 0600), 0);
+	}
+	alarm(0);
+	fixture_open(f);
+	assert_int_equal(key_there(f, 1), 1);
+}
+
+struct findings {
+	size_t n;
+	char last[200];
+};
+
+static void
+on_found(void *cookie, const char *line)
+{
+	struct findings *found = cookie;
+
+	found->n++;
+	(void)snprintf(found->last, sizeof(found->last), "%s", line);
+}
+
+static void
+on_record(void *cookie, const char *database, uint64_t record)
+{
+	(void)cookie;
+	(void)database;
+	(void)record;
+}
+
+/* Berkeley DB's own verification never came to an end at a page of a tree whose checksum was wrong.
+ */
+static void
+test_a_damaged_page_is_found(void **state)
+{
+	struct fixture *f = *state;
+	struct findings found = {.n = 0};
+	const struct store_verify with = {.found = on_found, .at = on_record, .cookie = &found};
+
+	fixture_open(f);
+	for (unsigned i = 0; i < 300; i++)
+		key_put(f, i);
+	store_close(&f->s);
+	assert_int_equal(store_verify_files(f->dir, &with, &f->e), 0);
+	assert_int_equal(found.n, 0);
+	scribble(f, "ids.db", 2 * 4096 + 1847, 1);
+	alarm(60);
+	assert_int_equal(store_verify_files(f->dir, &with, &f->e), 0);
+	alarm(0);
+	assert_int_equal(found.n, 1);
+	assert_string_equal(found.last, "ids.db: page 2 is damaged");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    T(test_makes_a_private_store),
 	    T(test_a_missing_file),
+	    T(test_files_that_are_none),
+	    T(test_a_damaged_page_is_found),
 	    T(test_umask_cannot_lock_the_owner_out),
 	    T(test_reopens_with_all_that_was_there),
 	    T(test_recovers_after_its_owner_died),
