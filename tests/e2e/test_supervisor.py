@@ -380,6 +380,19 @@ def test_sigterm_finishes_what_is_in_hand(daemon):
     daemon.stop(expect=0)
 
 
+def test_nothing_is_inherited(daemon, directory):
+    """What who starts it has open by mistake is open in no process of it: a worker taken over would have it."""
+    (directory / "secret").write_text("of who starts it")
+    daemon.pepper()
+    with open(directory / "secret") as secret, open(daemon.log_path, "ab") as log:
+        daemon.process = subprocess.Popen([APIKEYD, "-c", daemon.conf, "-f"], pass_fds=[secret.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    daemon.wait_ready()
+    wait_until(lambda: len(daemon.children()) == 3, "all serve")
+    for pid in [daemon.process.pid, *daemon.children()]:
+        fds = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if os.path.islink(f"/proc/{pid}/fd/{fd}")]
+        assert fds and not [f for f in fds if f.endswith("/secret")], (pid, fds)
+
+
 def test_check_configuration(daemon):
     ok = run(daemon, "-t")
     assert ok.returncode == 0

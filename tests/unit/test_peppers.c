@@ -136,6 +136,13 @@ loose_files_are_refused(void **state)
 	put(pl->file, "1 " HEX1 "\n", 0600);
 	refused(pl->file, ERR_DENIED, "0600");
 	refused(pl->dir, ERR_DENIED, "regular");
+	/* Which nobody ever writes to. */
+	assert_int_equal(unlink(pl->file), 0);
+	assert_int_equal(mkfifo(pl->file, 0400), 0);
+	(void)alarm(20);
+	refused(pl->file, ERR_DENIED, "regular");
+	(void)alarm(0);
+	assert_int_equal(unlink(pl->file), 0);
 	put(pl->file, "1 " HEX1 "\n", 0400);
 	if (geteuid() == 0) {
 		assert_int_equal(chown(pl->file, 12345, (gid_t)-1), 0);
