@@ -119,7 +119,7 @@ static inline int
 raw_connect(const char *path)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	struct timeval tv = {5, 0};
+	struct timeval tv = {30, 0};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_true(fd != -1);

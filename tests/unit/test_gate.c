@@ -202,11 +202,11 @@ teardown(void **state)
 	return 0;
 }
 
-/* The gate's connection, waited for at most five seconds. */
+/* The gate's connection, waited for at most half a minute. */
 static void
 keeper_accept(void)
 {
-	struct timeval tv = {5, 0};
+	struct timeval tv = {30, 0};
 	int fd;
 
 	/* wire_listen's socket does not block; a blocking one lets the kernel do the waiting. */
