@@ -3,6 +3,8 @@ Invariant 5 (whatever is killed, acknowledged changes are there and service come
 
 import fcntl
 import os
+import pwd
+import re
 import shutil
 import signal
 import socket
@@ -225,8 +227,9 @@ def test_hups_in_quick_succession(daemon):
 
 def test_a_second_daemon_is_refused(daemon, directory):
     daemon.start()
+    # Its pid file alone is enough to know.
     same = run(daemon, "-f")
-    assert same.returncode != 0 and "apikeyd: " in same.stderr
+    assert same.returncode != 0 and f"another apikeyd (pid {daemon.process.pid}) runs in" in same.stderr
     # Another run directory, the same socket: a live socket is never stolen.
     other = Daemon(directory / "e", listen=str(daemon.socket))
     other.pepper()
@@ -448,7 +451,6 @@ def test_sd_notify(daemon, directory):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 def test_privileges_are_dropped(directory):
-    import pwd
     os.chmod(directory, 0o755)
     d = Daemon(directory / "d", user="nobody", group="nogroup")
     d.start()
@@ -473,6 +475,34 @@ def test_privileges_are_dropped(directory):
         assert d.ask(key).status == 200
     finally:
         d.stop(expect=None)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_privileges_are_dropped_by_a_keeper_and_a_worker_alone(directory):
+    """Started by hand, or by a spawner that is root."""
+    os.chmod(directory, 0o755)
+    d = Daemon(directory / "d", user="nobody", group="nogroup")
+    d.pepper()
+    os.chown(d.settings["pepper_file"], pwd.getpwnam("nobody").pw_uid, -1)
+    with socket.socket(socket.AF_UNIX) as listening, open(d.log_path, "ab") as log:
+        keeper = subprocess.Popen([APIKEYD, "keeper", "-c", d.conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            wait_until(lambda: (directory / "d" / "run" / "check.sock").exists(), "the keeper serves")
+            listening.bind(str(d.socket))
+            listening.listen()
+            worker = subprocess.Popen([APIKEYD, "worker", "-c", d.conf], stdin=listening, stdout=log, stderr=log)
+            try:
+                assert d.ask().status == 401
+                for process in (keeper, worker):
+                    status = open(f"/proc/{process.pid}/status").read()
+                    assert re.search(r"^Uid:(\s+65534){4}$", status, re.M) and re.search(r"^Gid:(\s+65534){4}$", status, re.M), status
+                    assert not {"0", "4"} & set(re.search(r"^Groups:(.*)$", status, re.M).group(1).split())
+            finally:
+                worker.terminate()
+                worker.wait(20)
+        finally:
+            keeper.terminate()
+            keeper.wait(20)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become the service user")

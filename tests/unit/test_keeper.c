@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -650,20 +651,25 @@ kept_of(const char *path, int n)
 static void
 connections_are_counted(void **state)
 {
-	enum { WORKERS = 512, STRANGERS = 448, MORE = 20 };
+	enum { WORKERS = 512, STRANGERS = 448, ALL = 1024, MORE = 20 };
+	struct rlimit files;
 	struct running *r = *state;
 	char checks[256];
 	int status, admin;
 	pid_t pid;
 
-	if (geteuid() != 0)
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	if (geteuid() != 0 || files.rlim_max < 2 * ALL)
 		skip();
+	files.rlim_cur = 2 * ALL;
 	assert_int_equal(wire_check_path(r->f->run_dir, checks, sizeof(checks), &r->f->e), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
 	start(r);
 	assert_int_equal(chmod(r->f->top, 0755), 0);
 	admin = dial(r);
 	cJSON_Delete(ask_on(r, admin, "{\"op\":\"ping\"}"));
 	assert_int_equal(kept_of(checks, WORKERS + MORE), WORKERS);
+	assert_int_equal(kept_of(r->socket, ALL + MORE), ALL - 1);
 	(void)fflush(NULL);
 	if ((pid = fork()) == 0) {
 		if (setgid(65534) != 0 || setuid(65534) != 0)

@@ -267,6 +267,29 @@ peppers_come_and_go(void **state)
 	assert_intact(f, 5);
 }
 
+/* Of the same version, but not the one that sealed: nothing of the trail is proven by it. */
+static void
+the_pepper_has_to_be_the_one(void **state)
+{
+	struct kf *f = *state;
+	struct peppers *kept = f->peppers, *other;
+	uint32_t version;
+	char file[300];
+	int n;
+
+	for (int i = 0; i < 3; i++)
+		(void)kf_key(f, "");
+	kf_path(file, sizeof(file), f->top, "others");
+	assert_int_equal(peppers_add(file, (unsigned)-1, (unsigned)-1, &version, &f->e), 0);
+	assert_int_equal(version, peppers_version(kept, 0));
+	assert_non_null(other = peppers_load(file, &f->e));
+	f->peppers = other;
+	assert_true(verify(f, &n) > 0);
+	f->peppers = kept;
+	assert_intact(f, 3);
+	peppers_free(&other);
+}
+
 /* ---- pruning ---- */
 
 static void
@@ -378,6 +401,7 @@ main(void)
 	    T(strangers_do_not_fill_the_trail),
 	    T(failures_have_a_bound),
 	    T(peppers_come_and_go),
+	    T(the_pepper_has_to_be_the_one),
 	    T(old_entries_go_and_it_is_told),
 	    T(verifying_goes_in_pages),
 	};
