@@ -372,11 +372,13 @@ def test_a_backup_that_is_ended(runs, directory, engine):
 @pytest.mark.parametrize("runs", ["user", "root"], indirect=True)
 def test_no_half_of_anything(runs, directory, engine):
     """A signal in the very moment when a backup's directory is made or gets its name, or when a store's files are moved: nothing of it stays, or all of it is done."""
-    tool(runs, "backup", directory / "b")
-    for command, at, status in (("backup", "b.new", -signal.SIGTERM), ("backup", "b", -signal.SIGTERM), ("restore", "meta.db", 3)):
-        done = run(runs, command, directory / "b", env={**engine.env, "ENGINE_SIGNAL": str(int(signal.SIGTERM)), "ENGINE_AT": at})
-        assert done.returncode == status and not (directory / "b.new").exists(), done
-        assert "is whole" in tool(runs, "verify", directory / "b").stdout and "is whole" in tool(runs, "verify").stdout
+    # A name that no temporary directory's ends with by chance.
+    backup, new = directory / "the-backup", directory / "the-backup.new"
+    tool(runs, "backup", backup)
+    for command, at, status in (("backup", new.name, -signal.SIGTERM), ("backup", backup.name, -signal.SIGTERM), ("restore", "meta.db", 3)):
+        done = run(runs, command, backup, env={**engine.env, "ENGINE_SIGNAL": str(int(signal.SIGTERM)), "ENGINE_AT": at})
+        assert done.returncode == status and not new.exists(), done
+        assert "is whole" in tool(runs, "verify", backup).stdout and "is whole" in tool(runs, "verify").stdout
     assert len(list(pathlib.Path(runs.settings["state_dir"]).glob("replaced-*/meta.db"))) == 1
 
 

@@ -17,10 +17,17 @@ from .client import Reply, read_reply
 from .daemon import ROOT, Daemon, wait_until
 
 
+def free_ports(n):
+    """Different ones: all are bound before any is given back."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    return free_ports(1)[0]
 
 
 def make_certificate(directory):
@@ -74,7 +81,7 @@ class Mount:
         self.address = gate.address if self.daemon else gate
         self.backend = backend
         self.drop = drop
-        self.port, self.plain_port = free_port(), free_port()
+        self.port, self.plain_port = free_ports(2)
         self.extra = extra.replace("{dir}", str(self.dir)).replace("{port}", str(self.port))
         self.outer = outer.replace("{dir}", str(self.dir)).replace("{port}", str(self.port))
         self.process = None
