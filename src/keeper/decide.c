@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The decision over one check: form and checksum, lookup, state, restrictions, scopes, limits.
+ * The decision over one check: form and checksum, lookup, state, restrictions, scopes, and last the
+ * limits, which are in decide_limits.c.
  *
  * Run by the keeper (and by the tool when it works alone, which only explains).  It begins and ends
  * no batch, knows no socket and reads no clock: all of that is the caller's.
@@ -12,44 +13,12 @@
  * allocates nothing.
  */
 
-#include <stdio.h>
 #include <stdlib.h>
 
-#include "keeper/decide.h"
+#include "keeper/decide_parts.h"
 
-#include "base/clock.h"
 #include "base/secret.h"
 #include "core/rules.h"
-#include "keeper/dryruns.h"
-#include "keeper/exposure.h"
-#include "keeper/found.h"
-#include "keeper/limits.h"
-#include "keeper/recent.h"
-#include "keeper/uses.h"
-
-#define SCOPES_TEXT_MAX (SCOPE_COUNT_MAX * (SCOPE_MAX + 1))
-
-struct decide {
-	struct store *store;
-	struct peppers *peppers;
-	char prefix[TOKEN_PREFIX_MAX + 1];
-	char default_plan[PLAN_NAME_MAX + 1];
-	enum config_browsers browsers;
-	enum config_exposure on_exposure;
-	int accept_foreign;
-	int writable;
-	uint64_t generation; /* of plans and keys */
-	struct limits_plans *plans;
-	struct recent *recent;
-	struct dryruns *dryruns;
-	struct uses *uses;
-	struct found key;
-	const struct plan *plan; /* of that key; NULL: there is none */
-	struct span plan_scopes[PLAN_SCOPES_MAX];
-	struct exposure exposure;
-	struct limits_look look;
-	char scopes[SCOPES_TEXT_MAX];
-};
 
 static int
 configure_names(struct decide *d, const char *key_prefix, const char *default_plan, struct err *e)
@@ -219,175 +188,6 @@ admit(struct decide *d, struct wire_answer *a)
 	a->verdict = VERDICT_OK;
 }
 
-/* ---- request ids ---- */
-
-static void
-remember(struct decide *d, const struct wire_check *c, const struct decide_times *t,
-    const struct wire_answer *a, enum verdict verdict)
-{
-	struct recent_outcome o = {.generation = d->generation,
-	    .verdict = verdict,
-	    .retry_us = a->retry_us,
-	    .nlimits = a->nlimits};
-
-	if (c->request_id.len == 0 || c->cost == 0)
-		return;
-	for (size_t i = 0; i < a->nlimits; i++) {
-		o.limits[i] = (struct recent_limit){.remaining = a->limits[i].remaining,
-		    .more_us = a->limits[i].more_us,
-		    .violated = a->limits[i].violated != 0};
-	}
-	recent_add(d->recent, d->key.rec.id, c->request_id, c->cost, t->steady_us, &o);
-}
-
-/*
- * Was this request counted already?  1: the outcome is in ${a} and ${verdict}.  0: no.  -1.  An
- * outcome under plans or keys that have changed since still means that it was counted; its figures
- * are then read anew.
- */
-static int
-counted_before(struct decide *d, const struct wire_check *c, const struct plan *plan,
-    const struct decide_times *t, struct wire_answer *a, enum verdict *verdict, int *wrote,
-    struct err *e)
-{
-	const struct recent_outcome *o = NULL;
-	int pending = 0;
-
-	*verdict = VERDICT_OK;
-	if (!c->retry && c->request_id.len > 0 && c->cost > 0)
-		o = recent_find(
-		    d->recent, d->key.rec.id, c->request_id, c->cost, t->steady_us, &pending);
-	if (!c->retry && o == NULL)
-		return 0;
-	if (o != NULL && o->generation == d->generation) {
-		recent_repeat(o, plan, a);
-		*verdict = o->verdict;
-	} else if (o != NULL && o->verdict != VERDICT_OK) {
-		return 0;
-	} else {
-		if (limits_look(d->store, &d->key.rec, plan, 0, t->steady_us, &d->look, e) != 0)
-			return -1;
-		limits_figures(&d->look, 0, a);
-	}
-	if (pending && *verdict == VERDICT_OK)
-		*wrote = 1;
-	if (c->retry)
-		remember(d, c, t, a, *verdict);
-	return 1;
-}
-
-/* ---- being looked at ---- */
-
-/* Tell a step, when somebody looks on. */
-static void
-tell(const struct decide_watch *x, const char *step, int passed, const char *detail)
-{
-	if (x != NULL)
-		x->trace(x->cookie, step, passed, detail);
-}
-
-static void
-tell_limits(const struct limits_look *look, struct decide_watch *x)
-{
-	char step[LIMIT_NAME_MAX + 8], detail[200], window[32], when[64];
-
-	if (x == NULL)
-		return;
-	x->limits.plan = *look->plan;
-	memcpy(x->limits.at, look->at, sizeof(look->at));
-	memcpy(x->limits.fits, look->fits, sizeof(look->fits));
-	for (size_t i = 0; i < look->plan->nlimits; i++) {
-		const struct plan_limit *l = &look->plan->limits[i];
-		const struct slog_state *at = &look->at[i];
-		int64_t wait_s = at->retry_us / CLOCK_SECOND + (at->retry_us % CLOCK_SECOND > 0);
-
-		clock_duration_format(l->window_us, window, sizeof(window));
-		if (look->fits[i])
-			when[0] = '\0';
-		else if (at->retry_us < 0)
-			memcpy(when, ", more than it ever allows",
-			    sizeof(", more than it ever allows"));
-		else
-			(void)snprintf(
-			    when, sizeof(when), ", would be admitted in %lld s", (long long)wait_s);
-		(void)snprintf(step, sizeof(step), "limit %s", l->name);
-		(void)snprintf(detail, sizeof(detail),
-		    "%llu of %llu used in %s, %llu remain, costs %u%s%s",
-		    (unsigned long long)at->used, (unsigned long long)l->max_units, window,
-		    (unsigned long long)at->remaining, (unsigned)look->cost, when,
-		    l->dry_run ? " (dry run: refuses nobody)" : "");
-		tell(x, step, look->fits[i] || l->dry_run, detail);
-	}
-}
-
-/* ---- the limits step ---- */
-
-/* Take the units that were looked for, and tell of dry runs that have no room for them. */
-static int
-take(struct decide *d, const struct decide_times *t, struct err *e)
-{
-	if (limits_take(d->store, t->steady_us, &d->look, e) != 0)
-		return -1;
-	return d->look.would_refuse ? dryruns_report(d->dryruns, d->store, &d->look, &d->key.rec,
-					  t->wall_us, t->steady_us, e)
-				    : 0;
-}
-
-/*
- * What the limits say: `ok` (then the units are taken), `rate_limited` or `unavailable`.  0 or -1.
- * With somebody looking on nothing is taken, and what was counted before is not asked: the figures
- * are those of a new request.
- */
-static int
-pass_limits(struct decide *d, const struct wire_check *c, const struct decide_times *t,
-    struct wire_answer *a, enum verdict *verdict, int *wrote, struct decide_watch *x, struct err *e)
-{
-	const struct plan *plan = d->plan;
-	int rc, taken;
-
-	*verdict = VERDICT_UNAVAILABLE;
-	if (plan == NULL) {
-		tell(x, "plan", 0,
-		    "the plan that the key names is not there; make it with apikey plan set");
-		return 0;
-	}
-	if (plan->nlimits == 0) {
-		tell(x, "limits", 1, "the plan has none");
-		*verdict = VERDICT_OK;
-		return 0;
-	}
-	if (x == NULL && (rc = counted_before(d, c, plan, t, a, verdict, wrote, e)) != 0)
-		return rc < 0 ? -1 : 0;
-	*verdict = VERDICT_UNAVAILABLE;
-	if (limits_look(d->store, &d->key.rec, plan, c->cost, t->steady_us, &d->look, e) != 0)
-		return -1;
-	tell_limits(&d->look, x);
-	if (d->look.refused) {
-		limits_figures(&d->look, 0, a);
-		a->retry_us = d->look.retry_us;
-		*verdict = VERDICT_RATE_LIMITED;
-		if (x == NULL)
-			remember(d, c, t, a, *verdict);
-		return 0;
-	}
-	/* On a full disk a limit that cannot be counted refuses, but a dry run never does. */
-	taken = c->cost > 0 && d->writable;
-	if (c->cost > 0 && !d->writable && d->look.dry_runs < (int)plan->nlimits) {
-		tell(x, "space", 0, "the disk is too full to count requests; free some space");
-		return 0;
-	}
-	if (taken && x == NULL) {
-		if (take(d, t, e) != 0)
-			return -1;
-		*wrote = 1;
-	}
-	limits_figures(&d->look, taken, a);
-	*verdict = VERDICT_OK;
-	if (x == NULL)
-		remember(d, c, t, a, *verdict);
-	return 0;
-}
-
 /* What the use of an admitted key writes: it moves under the newest pepper, and the use of an old
  * secret is told.  Both wait while the disk is full. */
 static int
@@ -430,7 +230,7 @@ mark_exposed(struct decide *d, uint8_t ways, const struct wire_check *c,
 		return 0;
 	found_judge(&d->key, d->plan, t->wall_us);
 	if (x != NULL) {
-		tell(x, "exposure", !d->exposure.acted, exposure_reason(&d->exposure));
+		decide_tell(x, "exposure", !d->exposure.acted, exposure_reason(&d->exposure));
 		return 0;
 	}
 	if (!d->writable && !d->exposure.acted)
@@ -470,20 +270,20 @@ has_form(const struct decide *d, struct span credential, struct decide_watch *x)
 	struct span prefix = span_of(d->prefix);
 
 	if (token_valid(credential, prefix)) {
-		tell(x, "form", 1, NULL);
-		tell(x, "checksum", 1, NULL);
+		decide_tell(x, "form", 1, NULL);
+		decide_tell(x, "checksum", 1, NULL);
 		return 1;
 	}
 	if (d->accept_foreign && token_foreign_ok(credential)) {
-		tell(x, "form", 1, "not of this gate's form; accept_foreign_keys allows it");
+		decide_tell(x, "form", 1, "not of this gate's form; accept_foreign_keys allows it");
 		return 1;
 	}
 	if (x != NULL && !token_has_form(credential, prefix)) {
-		tell(x, "form", 0, "this is not of the form of a key of this gate");
+		decide_tell(x, "form", 0, "this is not of the form of a key of this gate");
 		return 0;
 	}
-	tell(x, "form", 1, NULL);
-	tell(x, "checksum", 0, "the checksum does not fit: mistyped or cut off");
+	decide_tell(x, "form", 1, NULL);
+	decide_tell(x, "checksum", 0, "the checksum does not fit: mistyped or cut off");
 	return 0;
 }
 
@@ -507,7 +307,7 @@ look_up(struct decide *d, const struct wire_check *c, struct decide_watch *x, st
 		return -1;
 	if (!formed)
 		return 0;
-	tell(x, "lookup", rc, rc == 1 ? d->key.rec.id : "no such key is known here");
+	decide_tell(x, "lookup", rc, rc == 1 ? d->key.rec.id : "no such key is known here");
 	return rc;
 }
 
@@ -535,22 +335,56 @@ tells_age(enum verdict v, const struct keyrec *rec, const struct rules_request *
 	return verdict_info(v)->status != 401;
 }
 
+/*
+ * The steps behind the lookup, for the key that was found or, in its place, nobody (${known} 0): he
+ * walks as far as the verdict, so that this takes the same time.
+ */
 static int
-decide(struct decide *d, const struct wire_check *c, const struct decide_times *t,
+judge(struct decide *d, int known, const struct wire_check *c, const struct decide_times *t,
     struct wire_answer *a, int *wrote, struct decide_watch *x, struct err *e)
 {
 	struct rules_request q;
 	enum verdict v;
-	int rc, known;
+
+	if (x != NULL)
+		identify(d, a);
+	facts_of(d, c, t, &q);
+	if ((q.owner_off = store_owner_stopped(d->store, d->key.rec.owner, NULL, e)) < 0)
+		return -1;
+	if (known && note_browser(d, c, &q, t, wrote, x, e) != 0)
+		return -1;
+	v = rules_check(&d->key.rec, &q, x != NULL ? x->trace : NULL, x != NULL ? x->cookie : NULL);
+	if (!known) {
+		a->verdict = VERDICT_KEY_INVALID;
+		return 0;
+	}
+	if (v == VERDICT_OK && decide_limits(d, c, t, a, &v, wrote, x, e) != 0)
+		return -1;
+	if (v != VERDICT_OK) {
+		a->verdict = v;
+		a->rotate_by_us = tells_age(v, &d->key.rec, &q) ? q.rotate_by_us : 0;
+		return x == NULL ? even_out(d, c, v, e) : 0;
+	}
+	if (x == NULL && note_use(d, c, t, wrote, e) != 0)
+		return -1;
+	admit(d, a);
+	return 0;
+}
+
+/* All steps in their order.  An answer that this leaves half filled in is emptied by answer(). */
+static int
+decide(struct decide *d, const struct wire_check *c, const struct decide_times *t,
+    struct wire_answer *a, int *wrote, struct decide_watch *x, struct err *e)
+{
+	int known;
 
 	if (c->exposed == 0 && !scope_needed_list_ok(c->needed_scopes)) {
-		tell(x, "configuration", 0, "the needed scopes are malformed");
+		decide_tell(x, "configuration", 0, "the needed scopes are malformed");
 		a->verdict = VERDICT_MISCONFIGURED;
 		return 0;
 	}
-	if ((rc = look_up(d, c, x, e)) < 0)
+	if ((known = look_up(d, c, x, e)) < 0)
 		return -1;
-	known = rc;
 	if (!known && x != NULL) {
 		a->verdict = VERDICT_KEY_INVALID;
 		return 0;
@@ -564,29 +398,7 @@ decide(struct decide *d, const struct wire_check *c, const struct decide_times *
 		a->verdict = VERDICT_KEY_INVALID;
 		return known ? mark_exposed(d, c->exposed, c, t, wrote, x, e) : 0;
 	}
-	if (x != NULL)
-		identify(d, a);
-	facts_of(d, c, t, &q);
-	if ((q.owner_off = store_owner_stopped(d->store, d->key.rec.owner, NULL, e)) < 0)
-		return -1;
-	if (known && note_browser(d, c, &q, t, wrote, x, e) != 0)
-		return -1;
-	v = rules_check(&d->key.rec, &q, x != NULL ? x->trace : NULL, x != NULL ? x->cookie : NULL);
-	if (!known) {
-		a->verdict = VERDICT_KEY_INVALID;
-		return 0;
-	}
-	if (v == VERDICT_OK && pass_limits(d, c, t, a, &v, wrote, x, e) != 0)
-		return -1;
-	if (v != VERDICT_OK) {
-		a->verdict = v;
-		a->rotate_by_us = tells_age(v, &d->key.rec, &q) ? q.rotate_by_us : 0;
-		return x == NULL ? even_out(d, c, v, e) : 0;
-	}
-	if (x == NULL && note_use(d, c, t, wrote, e) != 0)
-		return -1;
-	admit(d, a);
-	return 0;
+	return judge(d, known, c, t, a, wrote, x, e);
 }
 
 static int
