@@ -108,8 +108,11 @@ become(const struct child *c, const struct child_launch *launch, int status, int
 {
 	char status_text[] = {'0' + STATUS_FD, '\0'}, dial_text[] = {'0' + DIAL_FD, '\0'};
 	const char *const argv[] = {launch->argv0, child_role_name(c->role), "-c", launch->config,
-	    "--status-fd", status_text, c->role == CHILD_WORKER ? "--dial-fd" : NULL, dial_text,
-	    NULL};
+	    "--status-fd", status_text,
+	    c->role == CHILD_WORKER ? "--dial-fd"
+	    : c->served		    ? "--again"
+				    : NULL,
+	    c->role == CHILD_WORKER ? dial_text : NULL, NULL};
 	sigset_t none;
 	struct err e;
 
@@ -201,6 +204,7 @@ take(struct child *c, const char *bytes, size_t n, int64_t now_us)
 		} else if (bytes[i] == 'R' && c->state == CHILD_STARTING) {
 			c->state = CHILD_READY;
 			c->ready_us = now_us;
+			c->served = 1;
 			became = 1;
 		}
 	}

@@ -33,6 +33,7 @@ struct child {
 	unsigned quick_deaths; /* in a row */
 	int unwanted;	       /* told to stop: its end is an end */
 	int hang_up;	       /* send SIGHUP once it is ready */
+	int served;	       /* it, or the one before it in this place, once was ready */
 	size_t nsaid;
 	char said[STATUS_TEXT_MAX]; /* behind an 'E' */
 	int erring;

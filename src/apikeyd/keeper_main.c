@@ -51,8 +51,9 @@ prepare(const struct config *C, struct err *e)
 static int
 run(const struct invocation *inv, int status_fd, struct err *e)
 {
-	struct keeper_options options = {
-	    .status_fd = status_fd, .idle_exit_us = inv->on_demand ? IDLE_EXIT_US : 0};
+	struct keeper_options options = {.status_fd = status_fd,
+	    .idle_exit_us = inv->on_demand ? IDLE_EXIT_US : 0,
+	    .again = inv->again};
 	struct privileges P;
 	struct config *C = config_load(inv->config, NULL, NULL, e);
 	int ret = -1;

@@ -22,7 +22,7 @@
 #include "base/span.h"
 #include "config/config.h"
 
-enum { OPT_STATUS_FD = 256, OPT_DIAL_FD, OPT_ON_DEMAND };
+enum { OPT_STATUS_FD = 256, OPT_DIAL_FD, OPT_ON_DEMAND, OPT_AGAIN };
 
 static const struct {
 	int code; /* the letter, or one of the above */
@@ -38,6 +38,7 @@ static const struct {
     {OPT_STATUS_FD, "status-fd", "N", NULL},
     {OPT_DIAL_FD, "dial-fd", "N", NULL},
     {OPT_ON_DEMAND, "on-demand", NULL, NULL},
+    {OPT_AGAIN, "again", NULL, NULL},
 };
 
 static const struct {
@@ -148,6 +149,9 @@ take_option(int code, const char *arg, struct invocation *inv)
 		return take_fd("--dial-fd wants a descriptor, not ", arg, &inv->dial_fd);
 	case OPT_ON_DEMAND:
 		inv->on_demand = 1;
+		return -1;
+	case OPT_AGAIN:
+		inv->again = 1;
 		return -1;
 	default:
 		/* getopt_long has said what is wrong. */

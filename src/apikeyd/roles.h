@@ -10,8 +10,9 @@ struct invocation {
 	int foreground;	    /* -f */
 	int check;	    /* -t */
 	int status_fd;	    /* the supervisor's pipe, or -1 (hidden option) */
-	int dial_fd;	   /* a worker's or dialer's end of wire/dial.h, or -1 (hidden option) */
+	int dial_fd;	    /* a worker's or dialer's end of wire/dial.h, or -1 (hidden option) */
 	int on_demand;	    /* a keeper that a worker started (hidden option) */
+	int again;	    /* a keeper in place of one that served (hidden option) */
 };
 
 /* Each runs until it is told to stop, and returns the exit code. */

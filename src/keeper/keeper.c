@@ -90,7 +90,8 @@ claim_store(struct keeper *k, struct err *e)
 	const struct config *c = *k->config;
 	struct store_options options = {.dir = c->state_dir,
 	    .cache_bytes = c->cache_bytes,
-	    .min_free_bytes = c->min_free_bytes};
+	    .min_free_bytes = c->min_free_bytes,
+	    .there = k->options->again};
 	int64_t until_us = clock_mono_us() + (k->options->idle_exit_us > 0 ? 0 : BUSY_US);
 	char *key = NULL;
 

@@ -19,6 +19,7 @@ struct keeper_options {
 	int status_fd; /* the supervisor's pipe: 'R' when ready, a '.' each second; -1: none */
 	int64_t idle_exit_us; /* started on demand by a worker: leave after so long without a
 				 client; 0: never */
+	int again; /* one before us has served this store: it is not made, should it be missing */
 };
 
 /*

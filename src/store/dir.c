@@ -169,6 +169,22 @@ store_dir_claim(struct store *s, const char *dir, struct err *e)
 	return lock_take(s->dir, s->lock_fd, e);
 }
 
+/* Deleted under a service that runs, it would be made anew: no key would be known any more. */
+int
+store_dir_there(struct store *s, struct err *e)
+{
+	struct stat st;
+
+	if (fstatat(s->dir_fd, store_db_specs[STORE_DB_META].file, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return err_sys(e, "%s/%s", s->dir, store_db_specs[STORE_DB_META].file);
+	return err_set(e, ERR_CORRUPT,
+	    "%s: the store that was served from here is gone: put it back, or restore a backup; to "
+	    "begin with an empty one, restart apikeyd",
+	    s->dir);
+}
+
 /* The store's own files; in a directory of the owner's there may be others. */
 static int
 is_ours(const char *name)

@@ -294,7 +294,8 @@ store_open(const struct store_options *options, struct err *e)
 	/* Logs take a quarter of a small cache, and never more than they have places. */
 	heads = store_heads_bytes(s->heads);
 	cache = options->cache_bytes > heads ? options->cache_bytes - heads : 0;
-	if (store_dir_claim(s, options->dir, e) != 0 || store_dir_files(s, e) != 0 ||
+	if (store_dir_claim(s, options->dir, e) != 0 ||
+	    (options->there && store_dir_there(s, e) != 0) || store_dir_files(s, e) != 0 ||
 	    env_open(s, cache, e) != 0 || dbs_open(s, e) != 0 || store_redo_begin(s, e) != 0 ||
 	    store_mark_begin(s, e) != 0) {
 		store_close(&s);

@@ -123,6 +123,8 @@ struct store {
 /* Fills dir, dir_fd and lock_fd of ${s}; the caller releases them on failure, too. */
 int store_dir_claim(struct store *, const char *dir, struct err *)
     __attribute__((warn_unused_result));
+/* Is there a store?  0, or -1. */
+int store_dir_there(struct store *, struct err *) __attribute__((warn_unused_result));
 /* Is each file that is there one, and may its owner read and write it?  0, or -1 naming it. */
 int store_dir_files(struct store *, struct err *) __attribute__((warn_unused_result));
 void store_dir_release(struct store *);

@@ -503,6 +503,24 @@ def test_damage_is_met(daemon, how):
     assert {daemon.ask(key).status for key in made} == {200}
 
 
+def test_a_store_that_is_deleted(daemon):
+    """Under a service that runs, by mistake. A keeper that was started again made an empty one, and every valid key was key_invalid."""
+    daemon.start()
+    _, key = daemon.create("acme")
+    state, away = daemon.dir / "state", daemon.dir / "away"
+    away.mkdir()
+    for path in state.iterdir():
+        path.rename(away / path.name)
+    old = daemon.keeper_pid()
+    os.kill(old, signal.SIGKILL)
+    wait_until(lambda: "is gone: put it back" in daemon.log(), "what is missing is said")
+    assert {daemon.ask(key).status for _ in range(3)} == {503}
+    assert not (state / "meta.db").exists()
+    for path in away.iterdir():
+        path.replace(state / path.name)
+    wait_until(lambda: daemon.ask(key).status == 200, "service is back")
+
+
 def test_a_log_is_cut(daemon):
     """The log's last bytes are gone, or a bit in its middle is another, and with them what was acknowledged last: refused, each time, with the mend.
     Also when the file that says how far it was on disk is gone with them, or empty.  A revoked key is never valid again."""
