@@ -64,7 +64,7 @@ no_of(long rc)
 static int
 try_files(void)
 {
-	char a[256], b[256], c[256], d[256];
+	char a[300], b[300], c[300], d[256];
 	int fd, rc;
 
 	(void)snprintf(d, sizeof(d), "%s/d", top);
