@@ -196,7 +196,8 @@ def flask(yard, keys):
     redis_keys(yard, path, keys)
     yard.fill("flask/app.py")
     yard.own(yard.dir)
-    yard.listens(yard.dir / "gunicorn.sock", yard.start(["/usr/bin/gunicorn", "--workers", 2, "--umask", "0", "--bind", f"unix:{yard.dir}/gunicorn.sock", "app:app"],
+    yard.listens(yard.dir / "gunicorn.sock", yard.start(["/usr/bin/gunicorn", "--workers", 2, "--worker-class", "gthread", "--threads", 16,
+                                                         "--keep-alive", 60, "--umask", "0", "--bind", f"unix:{yard.dir}/gunicorn.sock", "app:app"],
                                                         env={"REDIS_SOCKET": str(path)}))
     yard.nginx("flask/site.conf", ["MAIN"])
 
