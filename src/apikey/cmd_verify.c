@@ -89,8 +89,11 @@ look(struct verifying *v, struct err *e)
 		copies_found(&v->found, e->msg);
 		return v->source != NULL ? verify_source(v, e) : 0;
 	}
-	if (rc == 0)
-		rc = copies_verify(dir, &v->found, e);
+	if (rc == 0 && (rc = copies_verify(dir, &v->found, e)) != 0 && e->code == ERR_CORRUPT) {
+		copies_rename(e, dir, of);
+		copies_found(&v->found, e->msg);
+		return 0;
+	}
 	if (rc == 0 && v->source == NULL && v->found.n == 0)
 		rc = verify_trail(t, &v->found, e);
 	return rc;
