@@ -16,6 +16,7 @@ import test_doctor
 from harness.daemon import Daemon, wait_until
 from harness.haproxy import HAProxy
 from harness.http2 import block, connect, frame
+from harness.mount import free_port
 from harness.streams import check_events, check_websocket
 
 pytestmark = pytest.mark.parametrize("site", [HAProxy], indirect=True, ids=lambda m: m.name)
@@ -653,9 +654,7 @@ def test_chroot(site, directory):
     """As the guide says: the internal socket is bound from outside and reached from inside, apikeyd over TCP; a reload binds it again."""
     jail = directory / "jail"
     jail.mkdir()
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     daemon = Daemon(directory / "d", listen=f"127.0.0.1:{port}").start()
     try:
         _, key = daemon.create("acme")

@@ -16,6 +16,7 @@ import pytest
 
 from harness import fcgi
 from harness.daemon import APIKEYD, BUILD, Daemon, wait_until
+from harness.mount import free_port
 
 UNITS = BUILD / "conf" / "systemd"
 
@@ -113,9 +114,7 @@ def test_spawn_fcgi_beside_the_daemon(made):
 
 
 def test_spawn_fcgi_over_tcp(made):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     spawn_fcgi(made, "-a", "127.0.0.1", "-p", port, "-F", 2)
     assert [ask(("127.0.0.1", port), made.key) for _ in range(10)] == [200] * 10
 

@@ -18,6 +18,7 @@ import pytest
 
 from harness.daemon import APIKEY, APIKEYD, Daemon, for_everybody, wait_until
 from harness.fcgi import params_for, request_bytes
+from harness.mount import free_port
 
 
 def run(d, *args, **how):
@@ -418,9 +419,7 @@ def test_usage(daemon, args):
 
 
 def test_tcp(directory):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     d = Daemon(directory / "d", listen=f"127.0.0.1:{port}")
     d.socket = ("127.0.0.1", port)
     d.start()

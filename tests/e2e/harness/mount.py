@@ -4,6 +4,7 @@ A subclass is one way to mount the gate (nginx with auth_request, Apache with mo
 the traits below, writes the configuration in configure(), and is listed in harness/mounts.py: then all of test_mounts.py and
 test_attacks.py run against it."""
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -17,17 +18,17 @@ from .client import Reply, read_reply
 from .daemon import ROOT, Daemon, wait_until
 
 
-def free_ports(n):
-    """Different ones: all are bound before any is given back."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
+_kept = collections.deque(maxlen=60)
 
 
 def free_port():
-    return free_ports(1)[0]
+    """One that nobody else is given until its server has it: it stays bound here. That hinders no server, because neither side listens yet and
+    both say SO_REUSEADDR; said after bind, so that the kernel chooses among those that are not in use in this way."""
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _kept.append(s)
+    return s.getsockname()[1]
 
 
 def make_certificate(directory):
@@ -81,7 +82,7 @@ class Mount:
         self.address = gate.address if self.daemon else gate
         self.backend = backend
         self.drop = drop
-        self.port, self.plain_port = free_ports(2)
+        self.port, self.plain_port = free_port(), free_port()
         self.extra = extra.replace("{dir}", str(self.dir)).replace("{port}", str(self.port))
         self.outer = outer.replace("{dir}", str(self.dir)).replace("{port}", str(self.port))
         self.process = None
