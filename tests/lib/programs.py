@@ -18,7 +18,7 @@ import sys
 # Those that measure time: one after the other, when the others are done.
 ALONE = {"test_timing"}
 # A sandbox forbids what valgrind does.
-NO_TOOLS = {"test_sandbox", "test_takeover"}
+NO_TOOLS = {"test_confine", "test_filters", "test_sandbox", "test_takeover"}
 TOOL_FOUND = re.compile(r"^==\d+== |WARNING: ThreadSanitizer", re.M)
 
 
