@@ -201,8 +201,8 @@ int store_sync_full(void);
 
 /* A log in memory; all of it is valid until the next call that adds or drops one. */
 struct store_head {
-	uint64_t behind; /* the oldest take that the stored record lacks; 0: it lacks none */
-	int stored;	 /* there is a record */
+	uint64_t behind;  /* the oldest take that the stored record lacks; 0: it lacks none */
+	int stored;	  /* there is a record */
 	uint32_t waiting; /* redo.c's: it was not used since the start, and is not read yet; or 0 */
 	uint8_t name_len;
 	char name[STORE_LOG_NAME_MAX];
@@ -355,8 +355,8 @@ int store_key_remove(struct store *, const uint8_t digest[STORE_DIGEST_LEN], con
 DB_TXN *store_txn(struct store *, struct err *);
 /*
  * Runs what makes transactions of Berkeley DB's own: while another one is open, which changes
- * nothing, no checkpoint begins with the first record of one of them (batch.c).  What ${fn} returns,
- * or -1.
+ * nothing, no checkpoint begins with the first record of one of them (batch.c).  What ${fn}
+ * returns, or -1.
  */
 int store_guarded(struct store *, int (*fn)(void *, struct err *), void *, struct err *)
     __attribute__((warn_unused_result));
@@ -439,6 +439,10 @@ int store_head_load(struct store *, struct span log, struct span bytes, struct s
 /* The head record: 1, 0 there is none (then ${L} is an empty log), -1. */
 int store_head_read(struct store *, struct span log, struct slog *, struct err *)
     __attribute__((warn_unused_result));
+/* In a batch: its record decodes no more, so that all of its checks are refused until a backup is
+ * restored.  0 or -1. */
+int store_head_shut(struct store *, const struct store_head *, struct err *)
+    __attribute__((warn_unused_result));
 /* An empty log in memory, in a batch; another may have to go for it.  NULL with an error. */
 struct store_head *store_head_add(struct store *, struct span log, struct err *)
     __attribute__((warn_unused_result));
@@ -460,14 +464,16 @@ int store_logs_batch_end(struct store *, struct err *) __attribute__((warn_unuse
 int store_redo_begin(struct store *, struct err *) __attribute__((warn_unused_result));
 /*
  * In a batch: a log that is not read yet gets its record and the takes that this lacks.  1; 0 with
- * an error when the record is damaged: the log stays as it is; -1: the batch can only abort.
+ * an error when the record is damaged, or a block (then the log is shut): it waits as before; -1:
+ * the batch can only abort.
  */
 int store_redo_log(struct store *, struct store_head *, struct err *)
     __attribute__((warn_unused_result));
 /* In a batch: a log that waits is forgotten with its takes.  0 or -1. */
 int store_redo_drop(struct store *, struct store_head *, struct err *)
     __attribute__((warn_unused_result));
-/* Outside of a batch: the same as store_redo_log in one of its own, if there is that log and it waits.  0 or -1. */
+/* Outside of a batch: the same as store_redo_log in one of its own, if there is that log and it
+ * waits.  0 or -1. */
 int store_redo_now(struct store *, struct span log, struct err *)
     __attribute__((warn_unused_result));
 /* Nothing waits any more: the memory is given back.  Outside of a batch. */

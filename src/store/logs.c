@@ -23,6 +23,7 @@
 
 #define WORDS_MAX 96
 #define SETTLE_SLICE 256 /* logs in a batch */
+#define SHUT 0		 /* instead of a head record's version */
 
 struct span
 store_log_limit(struct span log)
@@ -62,6 +63,10 @@ store_head_load(struct store *s, struct span log, struct span bytes, struct slog
 {
 	char text[WORDS_MAX];
 
+	if (bytes.len > 0 && bytes.p[0] == SHUT)
+		return err_set(e, ERR_CORRUPT,
+		    "%s: database logs: %s: a block of it was missing or damaged: restore a backup",
+		    s->dir, log_words(log, text));
 	if (slog_load(L, bytes, e) == 0)
 		return 0;
 	return err_wrap(e, "%s: database logs: %s", s->dir, log_words(log, text));
@@ -181,6 +186,16 @@ head_write(struct store *s, struct store_head *head, struct err *e)
 	slog_stored(&head->log);
 	store_heads_set_behind(s->heads, head, 0);
 	return 0;
+}
+
+/* A log with blocks has a record: they change in one batch. */
+int
+store_head_shut(struct store *s, const struct store_head *head, struct err *e)
+{
+	const uint8_t version = SHUT;
+
+	return store_db_patch(s, STORE_DB_LOGS, store_span(head->name, head->name_len),
+	    store_span(&version, 1), 0, 1, e);
 }
 
 /*

@@ -10,11 +10,13 @@
  * record is read, and they are taken again.
  *
  * Invariants: nobody looks at a log whose takes wait; it is behind from the first of them on, so
- * that none leaves the journal before; a batch that is not committed leaves them waiting.
+ * that none leaves the journal before; a batch that is not committed leaves them waiting; they are
+ * given up for a log alone whose record lets nobody in any more.
  */
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "store/internal.h"
 
 #define TAKES_FIRST 1024
@@ -131,6 +133,36 @@ take_again(struct store *s, struct store_head *head, uint32_t at, struct err *e)
 	return 0;
 }
 
+/* ${head} gets its record, of which ${there} tells whether there is one, and waits no more. */
+static int
+awake(struct store *s, struct store_head *head, const struct slog *L, int there, struct err *e)
+{
+	uint32_t first = head->waiting;
+
+	if (store_heads_touch(s->heads, head, e) != 0)
+		return -1;
+	slog_copy(&head->log, L);
+	head->stored = there;
+	head->waiting = 0;
+	s->now.waiting--;
+	return take_again(s, head, first, e);
+}
+
+/* One of its blocks is not what it was.  Without its takes it could go on as if they had never
+ * been, and with them it would stop everybody when they are due: so its record says that it is
+ * shut, and it waits as one whose record is damaged. */
+static int
+shut(struct store *s, struct store_head *head, uint32_t first)
+{
+	if (store_head_shut(s, head, NULL) != 0)
+		return -1;
+	slog_init(&head->log);
+	store_heads_set_behind(s->heads, head, s->redo->takes[first - 1].number);
+	head->waiting = first;
+	s->now.waiting++;
+	return 0;
+}
+
 int
 store_redo_log(struct store *s, struct store_head *head, struct err *e)
 {
@@ -141,19 +173,12 @@ store_redo_log(struct store *s, struct store_head *head, struct err *e)
 
 	if (first == 0)
 		return 1;
-	if ((rc = store_head_read(s, store_span(head->name, head->name_len), &L, &why)) >= 0 &&
-	    store_heads_touch(s->heads, head, &why) == 0) {
-		slog_copy(&head->log, &L);
-		head->stored = rc;
-		head->waiting = 0;
-		s->now.waiting--;
-		if (take_again(s, head, first, &why) == 0)
-			return 1;
-		rc = -1;
-	}
+	rc = store_head_read(s, store_span(head->name, head->name_len), &L, &why);
+	if (rc >= 0 && awake(s, head, &L, rc, &why) == 0)
+		return 1;
 	if (e != NULL)
 		*e = why;
-	if (rc < 0 && head->waiting != 0 && why.code == ERR_CORRUPT)
+	if (why.code == ERR_CORRUPT && (rc < 0 || shut(s, head, first) == 0))
 		return 0;
 	return store_poison(s, &why);
 }
@@ -199,13 +224,21 @@ redo_slice(void *cookie, struct err *e)
 {
 	struct some *some = cookie;
 	struct store_redo *r = some->store->redo;
+	struct err why = {.code = ERR_NONE};
 
 	for (; r->at < r->n && some->max-- > 0; r->at++) {
 		struct store_head *head = r->takes[r->at].head;
+		/* Another log may have its place now: then it is taken again when it is used, or
+		 * due. */
+		int rc = head->waiting != r->at + 1 ? 1 : store_redo_log(some->store, head, &why);
 
-		/* One whose record is damaged is left to its checks, which say so. */
-		if (head->waiting == r->at + 1 && store_redo_log(some->store, head, e) < 0)
+		if (rc == 0)
+			log_event(LOG_LVL_ERROR, "store_log_damaged", "error", why.msg, NULL);
+		if (rc < 0) {
+			if (e != NULL)
+				*e = why;
 			return -1;
+		}
 	}
 	return 0;
 }

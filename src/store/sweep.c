@@ -258,6 +258,8 @@ idle(struct store *s, struct span log, struct span head, int64_t now_us, int64_t
 	const struct window *longest;
 	struct slog L;
 
+	if (known != NULL && known->waiting != 0)
+		return 0;
 	if (known != NULL) {
 		slog_copy(&L, &known->log);
 	} else if (store_head_load(s, log, head, &L, &why) != 0) {

@@ -3,9 +3,9 @@
  * Goal: what was taken from limits is there exactly once, whether the log's record or only the
  * journal knows of it, when the owner ends without closing, when a batch is aborted, and when more
  * logs are used than fit into memory; and the journal stays short. Guards Invariant 2 and 5.
+ * What a start finds and leaves for later is test_store_redo's.
  *
- * The oracle is a count of units a log in memory that a child shares with us, raised after a
- * commit.
+ * The oracle is a count of units a log (store_ledger.h).
  */
 
 #include <stdarg.h>
@@ -14,118 +14,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "store_fixture.h"
+#include "store_ledger.h"
 
-#define SECOND INT64_C(1000000)
-#define START (SLOG_EPOCH_US + 1000 * SECOND)
-#define LOGS 1500 /* three times what fits into memory */
-#define HOT 20
-#define BATCH 40
 #define BEHIND 300
-
-static const struct slog_limit limit = {UINT64_C(1000000000), 86400 * SECOND};
-
-struct ledger {
-	uint64_t units[LOGS];
-	uint64_t takes;
-	int64_t now;
-	unsigned seed;
-};
-
-/* Shared with children. */
-static struct ledger *
-ledger_new(void)
-{
-	struct ledger *l =
-	    mmap(NULL, sizeof(*l), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	assert_true(l != MAP_FAILED);
-	l->seed = 7;
-	l->now = START;
-	return l;
-}
-
-static unsigned
-dice(struct ledger *l, unsigned sides)
-{
-	l->seed = l->seed * 1664525u + 1013904223u;
-	return (l->seed >> 8) % sides;
-}
-
-static void
-log_name(char name[64], unsigned n)
-{
-	assert_true(snprintf(name, 64, "kkey_%016uminute", n) > 0);
-}
-
-struct work {
-	struct ledger *ledger;
-	unsigned n;
-	unsigned log[BATCH];
-	uint64_t cost[BATCH];
-	int abort;
-};
-
-static int
-step_work(struct fixture *f, const void *arg, struct err *e)
-{
-	const struct work *w = arg;
-	char name[64];
-
-	for (unsigned i = 0; i < w->n; i++) {
-		struct slog_state st;
-
-		log_name(name, w->log[i]);
-		if (store_log_look(
-			f->s, span_of(name), &limit, w->ledger->now, w->cost[i], &st, e) != 1 ||
-		    store_log_take(f->s, span_of(name), &limit, w->ledger->now, w->cost[i], e) != 0)
-			return -1;
-	}
-	return w->abort ? err_set(e, ERR_USAGE, "aborted") : 0;
-}
-
-/* One batch, most of it on few logs; now and then of a cost of several entries. */
-static void
-one_batch(struct fixture *f, struct ledger *l)
-{
-	struct work w = {.ledger = l, .n = 1 + dice(l, BATCH), .abort = dice(l, 5) == 0};
-
-	l->now += dice(l, 1000);
-	for (unsigned i = 0; i < w.n; i++) {
-		w.log[i] = dice(l, 3) > 0 ? dice(l, HOT) : dice(l, LOGS);
-		w.cost[i] = dice(l, 50) == 0 ? 8192 * 3 + 1 : 1 + dice(l, 3);
-	}
-	if (batch(f, step_work, &w) != 0) {
-		assert_true(w.abort);
-		return;
-	}
-	for (unsigned i = 0; i < w.n; i++)
-		l->units[w.log[i]] += w.cost[i];
-	l->takes += w.n;
-}
-
-static void
-compare(struct fixture *f, const struct ledger *l)
-{
-	char name[64];
-	uint64_t logs = 0;
-	struct store_stat st;
-
-	for (unsigned i = 0; i < LOGS; i++) {
-		struct slog_state at;
-
-		log_name(name, i);
-		if (store_log_look(f->s, span_of(name), &limit, l->now, 0, &at, &f->e) < 0)
-			fail_msg("%s", f->e.msg);
-		assert_int_equal(at.used, l->units[i]);
-		logs += l->units[i] > 0;
-	}
-	assert_int_equal(store_stat(f->s, &st, &f->e), 0);
-	assert_int_equal(st.logs, logs);
-}
 
 static uint64_t
 journal_records(struct fixture *f)
@@ -164,12 +57,8 @@ static void
 test_nothing_is_lost_or_doubled(void **state)
 {
 	struct fixture *f = *state;
-	struct ledger *l =
-	    mmap(NULL, sizeof(*l), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct ledger *l = ledger_new();
 
-	assert_true(l != MAP_FAILED);
-	l->seed = 7;
-	l->now = START;
 	f->cache_bytes = 1; /* the least there is */
 	for (unsigned life = 0; life < 12; life++) {
 		one_life(
@@ -301,165 +190,6 @@ test_a_batch_wider_than_memory(void **state)
 		fixture_reopen(f);
 		compare(f, l);
 	}
-	munmap(l, sizeof(*l));
-}
-
-/* ---- after a kill: takes wait for the use of their log ---- */
-
-/* A process that ends without a word behind ${n} takes from each of the first logs. */
-static void
-leave_takes(struct fixture *f, struct ledger *l, unsigned logs, unsigned n)
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		struct work w = {.ledger = l, .n = 1, .cost = {1}};
-
-		fixture_open(f);
-		for (unsigned i = 0; i < n * logs; i++) {
-			w.log[0] = i % logs;
-			l->now += 1000;
-			assert_batch(f, step_work, &w);
-			l->units[w.log[0]]++;
-		}
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
-static void
-test_takes_wait_for_use(void **state)
-{
-	struct fixture *f = *state;
-	struct ledger *l = ledger_new();
-	struct work w = {.ledger = l, .n = 1, .log = {7}, .cost = {1}, .abort = 1};
-	int rc;
-
-	leave_takes(f, l, 100, 5);
-	fixture_open(f);
-	assert_int_equal(f->s->now.waiting, 100);
-	/* Used in a batch that comes to nothing: it waits as before, and lacks as much. */
-	assert_int_equal(batch(f, step_work, &w), -1);
-	assert_error(f, ERR_USAGE, "aborted");
-	assert_int_equal(f->s->now.waiting, 100);
-	w.abort = 0;
-	assert_batch(f, step_work, &w);
-	l->units[7]++;
-	assert_int_equal(f->s->now.waiting, 99);
-	/* By and by the others. */
-	while ((rc = store_redo(f->s, 64, &f->e)) == 0)
-		;
-	assert_int_equal(rc, 1);
-	assert_int_equal(f->s->now.waiting, 0);
-	assert_int_equal(store_redo(f->s, 64, &f->e), 1);
-	assert_null(f->s->redo);
-	compare(f, l);
-	fixture_reopen(f);
-	assert_int_equal(f->s->now.waiting, 0);
-	compare(f, l);
-	munmap(l, sizeof(*l));
-}
-
-/* Takes that nobody uses leave the journal only for the log's record: it goes round meanwhile, and
- * another kill finds them. */
-static void
-test_waiting_takes_outlive_the_journal(void **state)
-{
-	struct fixture *f = *state;
-	struct ledger *l = ledger_new();
-
-	leave_takes(f, l, 300, 3);
-	leave_takes(f, l, 2, 1200);
-	leave_takes(f, l, 1, 3000);
-	fixture_open(f);
-	compare(f, l);
-	munmap(l, sizeof(*l));
-}
-
-struct bytes {
-	enum store_db db;
-	struct span key, value; /* value of no bytes: delete it */
-};
-
-static int
-step_damage(struct fixture *f, const void *arg, struct err *e)
-{
-	const struct bytes *b = arg;
-
-	if (b->value.len > 0)
-		return store_db_put(f->s, b->db, b->key, b->value, e);
-	return store_db_del(f->s, b->db, b->key, e) == 1 ? 0 : -1;
-}
-
-/* The log is refused, and only that one; and whatever becomes due, it does not come open. */
-static void
-expect_refused(struct fixture *f, struct ledger *l, unsigned bad, const char *why)
-{
-	struct work w = {.ledger = l, .n = 1, .cost = {1}};
-	struct slog_state at;
-	char name[64];
-
-	log_name(name, bad);
-	assert_int_equal(store_log_look(f->s, span_of(name), &limit, l->now, 1, &at, &f->e), -1);
-	assert_error(f, ERR_CORRUPT, why);
-	w.log[0] = bad;
-	assert_int_equal(batch(f, step_work, &w), -1);
-	assert_error(f, ERR_CORRUPT, why);
-	w.log[0] = bad + 1;
-	assert_batch(f, step_work, &w);
-	l->units[bad + 1]++;
-}
-
-static void
-test_a_damaged_record_stops_nobody_else(void **state)
-{
-	struct fixture *f = *state;
-	struct ledger *l = ledger_new();
-	struct bytes bad = {.db = STORE_DB_LOGS, .value = span_of("bad")};
-	char name[64];
-
-	leave_takes(f, l, 10, 3);
-	fixture_open(f);
-	log_name(name, 4);
-	bad.key = span_of(name);
-	assert_batch(f, step_damage, &bad);
-	expect_refused(f, l, 4, "limit minute of key_");
-	while (store_redo(f->s, 8, &f->e) == 0)
-		;
-	assert_int_equal(f->s->now.waiting, 1);
-	expect_refused(f, l, 4, "limit minute of key_");
-	assert_int_equal(store_logs_settle(f->s, &f->e), 0);
-	assert_int_equal(f->s->now.waiting, 0);
-	expect_refused(f, l, 4, "limit minute of key_");
-	munmap(l, sizeof(*l));
-}
-
-static void
-test_a_missing_block_keeps_its_log_shut(void **state)
-{
-	struct fixture *f = *state;
-	struct ledger *l = ledger_new();
-	struct bytes gone = {.db = STORE_DB_BLOCKS};
-	uint8_t key[STORE_BLOCK_KEY_MAX];
-	char name[64];
-
-	leave_takes(f, l, 1, 700);
-	leave_takes(f, l, 2, 3);
-	fixture_open(f);
-	assert_true(f->s->now.counts.blocks > 0);
-	log_name(name, 0);
-	gone.key = store_block_key(key, span_of(name), 0);
-	assert_batch(f, step_damage, &gone);
-	expect_refused(f, l, 0, "block 0");
-	assert_int_equal(store_redo(f->s, 8, &f->e), -1);
-	assert_error(f, ERR_CORRUPT, "restore a backup");
-	expect_refused(f, l, 0, "block 0");
-	/* Its takes are not given up either. */
-	assert_int_equal(store_logs_settle(f->s, &f->e), -1);
-	assert_error(f, ERR_CORRUPT, "block 0");
 	munmap(l, sizeof(*l));
 }
 
@@ -736,13 +466,6 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_records_go_round, fixture_make, fixture_free),
 	    cmocka_unit_test_setup_teardown(
 		test_a_batch_wider_than_memory, fixture_make, fixture_free),
-	    cmocka_unit_test_setup_teardown(test_takes_wait_for_use, fixture_make, fixture_free),
-	    cmocka_unit_test_setup_teardown(
-		test_waiting_takes_outlive_the_journal, fixture_make, fixture_free),
-	    cmocka_unit_test_setup_teardown(
-		test_a_damaged_record_stops_nobody_else, fixture_make, fixture_free),
-	    cmocka_unit_test_setup_teardown(
-		test_a_missing_block_keeps_its_log_shut, fixture_make, fixture_free),
 	    T(test_notes),
 	    T(test_a_note_in_front_of_many_takes),
 	    T(test_an_abort_makes_nothing_due),
