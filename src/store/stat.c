@@ -18,6 +18,8 @@
 
 #include "store/internal.h"
 
+#define REDO_SLICE 256
+
 static int
 ends_with(const char *name, const char *end)
 {
@@ -71,12 +73,24 @@ stat_cache(struct store *s, struct store_stat *st, struct err *e)
 	return 0;
 }
 
+/*
+ * Whether a log has a record is not known before it is read: after a kill, some thousands once.
+ * Who asks in that moment waits some 50 ms for figures that are right.
+ */
+static void
+stat_waiting(struct store *s)
+{
+	while (!s->in_batch && s->now.waiting > 0 && store_redo(s, REDO_SLICE, NULL) == 0)
+		;
+}
+
 int
 store_stat(struct store *s, struct store_stat *st, struct err *e)
 {
 	int major, minor, patch, n;
 
 	memset(st, 0, sizeof(*st));
+	stat_waiting(s);
 	if (store_alive(s, e) != 0 || stat_cache(s, st, e) != 0 || stat_files(s, st, e) != 0 ||
 	    store_space(s, &st->free_bytes, e) < 0)
 		return -1;

@@ -95,6 +95,26 @@ test_takes_wait_for_use(void **state)
 	munmap(l, sizeof(*l));
 }
 
+/* Those that have no record yet as well. */
+static void
+test_figures_count_what_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	struct store_stat st;
+
+	leave_takes(f, l, 10, 3);
+	fixture_open(f);
+	fixture_reopen(f);
+	store_close(&f->s);
+	leave_takes(f, l, 300, 3);
+	fixture_open(f);
+	assert_int_equal(store_stat(f->s, &st, &f->e), 0);
+	assert_int_equal(st.logs, 300);
+	compare(f, l);
+	munmap(l, sizeof(*l));
+}
+
 /* Takes that nobody uses leave the journal only for the log's record: it goes round meanwhile, and
  * another kill finds them. */
 static void
@@ -552,6 +572,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    T(test_takes_wait_for_use),
+	    T(test_figures_count_what_waits),
 	    T(test_waiting_takes_outlive_the_journal),
 	    T(test_a_damaged_record_stops_nobody_else),
 	    T(test_a_missing_block_keeps_its_log_shut),
