@@ -822,6 +822,19 @@ on_record(void *cookie, const char *database, uint64_t record)
 	(void)record;
 }
 
+/* In a process of its own, as in the tool: a handle that met such a page Berkeley DB frees in part.
+ */
+static int
+page_2_is_found(struct fixture *f)
+{
+	struct findings found = {.n = 0};
+	const struct store_verify with = {.found = on_found, .at = on_record, .cookie = &found};
+
+	alarm(60);
+	return store_verify_files(f->dir, &with, &f->e) != 0 || found.n != 1 ||
+	       strcmp(found.last, "ids.db: page 2 is damaged") != 0;
+}
+
 /* Berkeley DB's own verification never came to an end at a page of a tree whose checksum was wrong.
  */
 static void
@@ -838,11 +851,7 @@ test_a_damaged_page_is_found(void **state)
 	assert_int_equal(store_verify_files(f->dir, &with, &f->e), 0);
 	assert_int_equal(found.n, 0);
 	scribble(f, "ids.db", 2 * 4096 + 1847, 1);
-	alarm(60);
-	assert_int_equal(store_verify_files(f->dir, &with, &f->e), 0);
-	alarm(0);
-	assert_int_equal(found.n, 1);
-	assert_string_equal(found.last, "ids.db: page 2 is damaged");
+	assert_int_equal(in_child(page_2_is_found, f), 0);
 }
 
 int
