@@ -160,16 +160,18 @@ checksums(void **state)
 static void
 credentials(void **state)
 {
-	long equal;
+	long first;
 
 	(void)state;
 	if (!can_count())
 		skip();
 	make_token();
-	equal = count(compare_credentials);
-	for (size_t i = 0; i < strlen(token); i += 9) {
+	change(0);
+	first = count(compare_credentials);
+	/* Not against equal ones: without optimization yes takes another instruction than no. */
+	for (size_t i = 9; i < strlen(token); i += 9) {
 		change(i);
-		assert_int_equal(count(compare_credentials), equal);
+		assert_int_equal(count(compare_credentials), first);
 	}
 }
 

@@ -118,13 +118,20 @@ class Daemon:
     def start(self, wait=True, args=("-f",), env=None):
         if not pathlib.Path(self.settings["pepper_file"]).exists():
             self.pepper()
+        ready = self.said_ready()
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen([APIKEYD, "-c", self.conf, *args], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                         env={**os.environ, **(env or {})})
         log.close()
         if wait:
             self.wait_ready()
+        # The first worker answers before the last one is there; until then a keeper that cannot start is the end of the service.
+        if wait and args == ("-f",) and self.settings["log_level"] in ("debug", "info") and "log" not in self.settings:
+            wait_until(lambda: self.said_ready() > ready, f"the supervisor is ready\n{self.log()}")
         return self
+
+    def said_ready(self):
+        return self.log().count("role=supervisor event=ready ")
 
     def wait_ready(self):
         def ready():
