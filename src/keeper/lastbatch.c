@@ -8,6 +8,11 @@
  * decided again in everything but the counting (a key revoked meanwhile is refused), and its
  * figures are read from the logs, which hold its units already.
  *
+ * The note: u8 version, u16 how many, and runs of one client's: u64 client, how many, and of each
+ * the difference of its number from the one before, as an unsigned number (2n, or -2n - 1 when it
+ * is below zero), these of variable length.  A worker counts its checks, so that most take a byte.
+ * Version 1 had a client and a number for each.
+ *
  * Invariants: the note and the units that it speaks of are in the same record; it fits whatever is
  * in it.
  */
@@ -16,17 +21,49 @@
 
 #include "base/buf.h"
 
-#define NOTE_VERSION 1
-#define ID_BYTES 16
-#define RECORD_MAX (1 + 2 + (LASTBATCH_CHECKS_MAX + LASTBATCH_DOUBT_MAX) * ID_BYTES)
+#define NOTE_VERSION 2
+#define ID_BYTES_MAX (8 + 1 + 10) /* a run of its own */
+#define RECORD_MAX (1 + 2 + (LASTBATCH_CHECKS_MAX + LASTBATCH_DOUBT_MAX) * ID_BYTES_MAX)
 
 _Static_assert(RECORD_MAX <= STORE_NOTE_MAX, "the identities of a batch fit into its note");
+
+/* This batch's own come first; what is carried on from starts before it may be cut. */
+static void
+doubt(struct lastbatch *l, uint64_t client, uint64_t seq)
+{
+	if (l->ndoubt < LASTBATCH_DOUBT_MAX)
+		l->doubt[l->ndoubt++] = (struct lastbatch_id){client, seq};
+}
+
+static uint64_t
+get_difference(struct rbuf *r)
+{
+	uint64_t u = rbuf_var(r);
+
+	return u >> 1 ^ (0 - (u & 1));
+}
+
+/* How many they were, of the ${left} that are to come. */
+static size_t
+get_run(struct lastbatch *l, unsigned version, size_t left, struct rbuf *r)
+{
+	uint64_t client = rbuf_u64(r), seq = 0, n = version == 1 ? 1 : rbuf_var(r);
+
+	if (n == 0 || n > left) {
+		r->bad = 1;
+		return left;
+	}
+	for (uint64_t i = 0; i < n && !r->bad; i++) {
+		seq = version == 1 ? rbuf_u64(r) : seq + get_difference(r);
+		doubt(l, client, seq);
+	}
+	return (size_t)n;
+}
 
 int
 lastbatch_load(struct lastbatch *l, struct store *store, int64_t mono_us, struct err *e)
 {
 	uint8_t mem[RECORD_MAX];
-	struct lastbatch_id id;
 	struct rbuf r;
 	size_t len = 0, n;
 	unsigned version;
@@ -38,17 +75,11 @@ lastbatch_load(struct lastbatch *l, struct store *store, int64_t mono_us, struct
 	rbuf_init(&r, mem, len);
 	version = rbuf_u8(&r);
 	n = rbuf_u16(&r);
-	if (r.bad || version != NOTE_VERSION)
+	if (r.bad || version == 0 || version > NOTE_VERSION)
 		return err_set(e, version > NOTE_VERSION ? ERR_VERSION : ERR_CORRUPT,
 		    "the record of the last batch does not decode");
-	for (size_t i = 0; i < n && !r.bad; i++) {
-		id.client = rbuf_u64(&r);
-		id.seq = rbuf_u64(&r);
-		/* This batch's own come first; what is carried on from starts before it may be cut.
-		 */
-		if (l->ndoubt < LASTBATCH_DOUBT_MAX)
-			l->doubt[l->ndoubt++] = id;
-	}
+	while (n > 0 && !r.bad)
+		n -= get_run(l, version, n, &r);
 	if (rbuf_done(&r) != 0) {
 		l->ndoubt = 0;
 		return err_set(e, ERR_CORRUPT, "the record of the last batch does not decode");
@@ -73,9 +104,9 @@ lastbatch_unanswered(struct lastbatch *l, uint64_t client, uint64_t seq, int64_t
 	for (size_t i = 0; i < l->n; i++) {
 		if (l->ids[i].client != client || l->ids[i].seq != seq)
 			continue;
-		/* With more than that in doubt some are counted twice, and none is let through. */
-		if (l->ndoubt < LASTBATCH_DOUBT_MAX)
-			l->doubt[l->ndoubt++] = l->ids[i];
+		/* With more than there is room for, some are counted twice, and none is let
+		 * through. */
+		doubt(l, client, seq);
 		l->doubt_until_us = mono_us + LASTBATCH_DOUBT_US;
 		return;
 	}
@@ -97,11 +128,24 @@ lastbatch_add(struct lastbatch *l, uint64_t client, uint64_t seq)
 }
 
 static void
+put_difference(struct wbuf *w, uint64_t d)
+{
+	wbuf_var(w, d << 1 ^ (0 - (d >> 63)));
+}
+
+static void
 put_ids(struct wbuf *w, const struct lastbatch_id *ids, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
+	size_t end;
+
+	for (size_t i = 0; i < n; i = end) {
+		for (end = i + 1; end < n && ids[end].client == ids[i].client; end++)
+			;
 		wbuf_u64(w, ids[i].client);
-		wbuf_u64(w, ids[i].seq);
+		wbuf_var(w, end - i);
+		put_difference(w, ids[i].seq);
+		for (size_t k = i + 1; k < end; k++)
+			put_difference(w, ids[k].seq - ids[k - 1].seq);
 	}
 }
 

@@ -206,10 +206,70 @@ in_doubt_after_a_restart(void **state)
 	assert_int_equal(lastbatch_counted(&l, 9, 0), 0);
 }
 
+/* Numbers of any distance, of clients in any order, come back; and few bytes are stored for what
+ * workers count one by one. */
+static void
+numbers_come_back(void **state)
+{
+	static const struct lastbatch_id ids[] = {{1, 0}, {1, UINT64_MAX}, {1, 1}, {2, UINT64_MAX},
+	    {2, 5}, {1, 7}, {UINT64_MAX, UINT64_C(1) << 63}, {UINT64_MAX, 0}, {3, 127}, {3, 191}};
+	enum { N = sizeof(ids) / sizeof(ids[0]) };
+	struct kf *f = *state;
+	struct lastbatch l = {0}, m;
+	struct put p = {.f = f, .l = &l};
+	uint8_t note[STORE_NOTE_MAX];
+	size_t len;
+
+	for (size_t i = 0; i < N; i++)
+		lastbatch_add(&l, ids[i].client, ids[i].seq);
+	assert_int_equal(store_batch(f->store, put, &p, &f->e), 0);
+	assert_int_equal(lastbatch_load(&m, f->store, 100, &f->e), 0);
+	assert_int_equal(m.ndoubt, N);
+	assert_memory_equal(m.doubt, ids, sizeof(ids));
+	lastbatch_begin(&l, 100);
+	for (uint64_t i = 0; i < 200; i++)
+		lastbatch_add(&l, i / 100, UINT64_C(1) << 40 | i);
+	assert_int_equal(store_batch(f->store, put, &p, &f->e), 0);
+	assert_int_equal(store_note_get(f->store, note, sizeof(note), &len, &f->e), 1);
+	assert_true(len < 240);
+	assert_int_equal(lastbatch_load(&m, f->store, 100, &f->e), 0);
+	assert_memory_equal(m.doubt, l.ids, 200 * sizeof(l.ids[0]));
+	/* The most there can be, in the worst order. */
+	lastbatch_begin(&l, 100);
+	for (uint64_t i = 0; i < LASTBATCH_CHECKS_MAX; i++)
+		lastbatch_add(&l, i, UINT64_C(1) << 62);
+	l.ndoubt = LASTBATCH_DOUBT_MAX;
+	for (uint64_t i = 0; i < LASTBATCH_DOUBT_MAX; i++)
+		l.doubt[i] = (struct lastbatch_id){i, UINT64_C(1) << 62};
+	assert_int_equal(store_batch(f->store, put, &p, &f->e), 0);
+	assert_int_equal(lastbatch_load(&m, f->store, 100, &f->e), 0);
+	assert_memory_equal(m.doubt, l.ids, sizeof(l.ids));
+}
+
+/* As an earlier keeper wrote it. */
+static void
+a_plain_list_is_read(void **state)
+{
+	static const uint8_t plain[] = {1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 0, 0,
+	    0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 7};
+	struct kf *f = *state;
+	struct lastbatch l;
+	struct put p = {.f = f, .raw = plain, .len = sizeof(plain)};
+
+	assert_int_equal(store_batch(f->store, put, &p, &f->e), 0);
+	assert_int_equal(lastbatch_load(&l, f->store, 100, &f->e), 0);
+	assert_int_equal(l.ndoubt, 2);
+	assert_int_equal(lastbatch_counted(&l, 9, 256), 1);
+	assert_int_equal(lastbatch_counted(&l, 9, 7), 1);
+}
+
 static void
 damaged_last_batches_are_refused(void **state)
 {
-	static const uint8_t newer[] = {9, 0, 0}, cut[] = {1, 0, 1, 0, 0}, longer[] = {1, 0, 0, 0};
+	static const uint8_t newer[] = {9, 0, 0}, cut[] = {1, 0, 1, 0, 0}, longer[] = {1, 0, 0, 0},
+			     empty[] = {2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0},
+			     more[] = {2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 2, 2, 2},
+			     fewer[] = {2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2}, none[] = {0, 0, 0};
 	struct kf *f = *state;
 	struct lastbatch l;
 	struct put p = {.f = f};
@@ -218,14 +278,16 @@ damaged_last_batches_are_refused(void **state)
 		size_t len;
 		enum err_code code;
 	} cases[] = {{newer, sizeof(newer), ERR_VERSION}, {cut, sizeof(cut), ERR_CORRUPT},
-	    {longer, sizeof(longer), ERR_CORRUPT}, {newer, 1, ERR_CORRUPT}};
+	    {longer, sizeof(longer), ERR_CORRUPT}, {empty, sizeof(empty), ERR_CORRUPT},
+	    {more, sizeof(more), ERR_CORRUPT}, {fewer, sizeof(fewer), ERR_CORRUPT},
+	    {none, sizeof(none), ERR_CORRUPT}, {newer, 1, ERR_CORRUPT}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		p.raw = cases[i].raw;
 		p.len = cases[i].len;
 		assert_int_equal(store_batch(f->store, put, &p, &f->e), 0);
 		assert_int_equal(lastbatch_load(&l, f->store, 0, &f->e), -1);
-		if (i < 3)
+		if (i + 1 < sizeof(cases) / sizeof(cases[0]))
 			assert_int_equal(f->e.code, cases[i].code);
 		assert_int_equal(l.ndoubt, 0);
 	}
@@ -241,6 +303,8 @@ main(void)
 	    cmocka_unit_test(the_oldest_makes_way),
 	    cmocka_unit_test(unusable_ids_are_not_kept),
 	    cmocka_unit_test_setup_teardown(in_doubt_after_a_restart, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(numbers_come_back, kf_setup, kf_teardown),
+	    cmocka_unit_test_setup_teardown(a_plain_list_is_read, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(
 		damaged_last_batches_are_refused, kf_setup, kf_teardown),
 	};
