@@ -12,8 +12,10 @@
  *
  * A record, under its slot: u8 version, u64 number of its first take, u64 the take from which on
  * logs may lack any, u32 bytes of takes, takes, note.  A take: u8 how many bytes of the name of the
- * take before it are its own, too, u8 length and the rest of the name, then N, W, the time that
- * went by since the take before it (microseconds) and the cost, all of variable length.
+ * take before it are its own, too, u8 length and the rest of the name, u8 how many takes before it
+ * in this record there was one of the same limit (0: N and W follow), then the time that went by
+ * since the take before it (microseconds) and the cost, all of variable length.  In version 1 N and
+ * W always follow, without that byte.
  *
  * Invariants: takes and what they admit are in one transaction; numbers count up and are never used
  * twice; a record is overwritten only in a batch that leaves no log behind it.
@@ -26,9 +28,10 @@
 #include "base/buf.h"
 #include "store/internal.h"
 
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION 2
+#define LIMITS_BACK 8
 #define PREFIX (1 + 8 + 8 + 4)
-#define TAKE_MAX (2 + STORE_LOG_NAME_MAX + 4 * 10)
+#define TAKE_MAX (3 + STORE_LOG_NAME_MAX + 4 * 10)
 #define TAKES_BYTES 49152 /* in one record; a batch that takes more makes several */
 #define RECORD_MAX (PREFIX + TAKES_BYTES + STORE_NOTE_MAX)
 #define SLOTS 2048
@@ -48,6 +51,8 @@ struct before {
 	int64_t now_us;
 	size_t len;
 	char log[STORE_LOG_NAME_MAX];
+	size_t nlimits; /* so far; the last ones are here, by their number */
+	struct slog_limit limits[LIMITS_BACK];
 };
 
 struct store_journal {
@@ -86,7 +91,7 @@ record_begin(struct store_journal *j)
 {
 	j->takes_len = 0;
 	j->before.now_us = 0;
-	j->before.len = 0;
+	j->before.len = j->before.nlimits = 0;
 }
 
 void
@@ -187,9 +192,29 @@ store_journal_write(struct store *s, struct err *e)
 	return store_journal_has(s) ? record_write(s, s->journal->note_len, e) : 0;
 }
 
+/* How many takes ago there was one of this limit; 0: not lately. */
+static unsigned
+limit_back(const struct before *b, const struct slog_limit *limit)
+{
+	for (unsigned back = 1; back <= LIMITS_BACK && back <= b->nlimits; back++) {
+		const struct slog_limit *l = &b->limits[(b->nlimits - back) % LIMITS_BACK];
+
+		if (l->max_units == limit->max_units && l->window_us == limit->window_us)
+			return back;
+	}
+	return 0;
+}
+
+static void
+limit_remember(struct before *b, const struct slog_limit *limit)
+{
+	b->limits[b->nlimits++ % LIMITS_BACK] = *limit;
+}
+
 static void
 remember(struct before *b, const struct store_take *t)
 {
+	limit_remember(b, &t->limit);
 	b->now_us = t->now_us;
 	b->len = t->log.len;
 	memcpy(b->log, t->log.p, t->log.len);
@@ -199,6 +224,7 @@ static void
 take_encode(const struct store_take *t, const struct before *b, struct wbuf *out)
 {
 	size_t shared = 0, most = b->len < t->log.len ? b->len : t->log.len;
+	unsigned back = limit_back(b, &t->limit);
 
 	while (most - shared >= 8 && memcmp(b->log + shared, t->log.p + shared, 8) == 0)
 		shared += 8;
@@ -207,15 +233,36 @@ take_encode(const struct store_take *t, const struct before *b, struct wbuf *out
 	wbuf_u8(out, (uint8_t)shared);
 	wbuf_u8(out, (uint8_t)(t->log.len - shared));
 	wbuf_bytes(out, t->log.p + shared, t->log.len - shared);
-	wbuf_var(out, t->limit.max_units);
-	wbuf_var(out, (uint64_t)t->limit.window_us);
+	wbuf_u8(out, (uint8_t)back);
+	if (back == 0) {
+		wbuf_var(out, t->limit.max_units);
+		wbuf_var(out, (uint64_t)t->limit.window_us);
+	}
 	wbuf_var(out, (uint64_t)t->now_us - (uint64_t)b->now_us);
 	wbuf_var(out, t->cost);
 }
 
+static void
+limit_decode(struct rbuf *in, unsigned version, struct before *b, struct slog_limit *limit)
+{
+	unsigned back = version == 1 ? 0 : rbuf_u8(in);
+
+	if (back > LIMITS_BACK || back > b->nlimits) {
+		in->bad = 1;
+		return;
+	}
+	if (back == 0) {
+		limit->max_units = rbuf_var(in);
+		limit->window_us = (int64_t)rbuf_var(in);
+	} else {
+		*limit = b->limits[(b->nlimits - back) % LIMITS_BACK];
+	}
+	limit_remember(b, limit);
+}
+
 /* ${t}'s name is in ${b} after it. */
 static void
-take_decode(struct rbuf *in, struct before *b, struct store_take *t)
+take_decode(struct rbuf *in, unsigned version, struct before *b, struct store_take *t)
 {
 	size_t shared = rbuf_u8(in), more = rbuf_u8(in);
 	const uint8_t *rest = rbuf_bytes(in, more);
@@ -227,8 +274,7 @@ take_decode(struct rbuf *in, struct before *b, struct store_take *t)
 	memcpy(b->log + shared, rest, more);
 	b->len = shared + more;
 	t->log = store_span(b->log, b->len);
-	t->limit.max_units = rbuf_var(in);
-	t->limit.window_us = (int64_t)rbuf_var(in);
+	limit_decode(in, version, b, &t->limit);
 	b->now_us = t->now_us = (int64_t)((uint64_t)b->now_us + rbuf_var(in));
 	t->cost = rbuf_var(in);
 }
@@ -267,6 +313,7 @@ damaged(const struct store *s, size_t slot, struct err *e)
 /* A record as it is stored; it borrows from the journal's memory. */
 struct record {
 	size_t slot, len;
+	unsigned version;
 	uint64_t first, needed;
 	struct rbuf takes;
 	struct span note;
@@ -277,7 +324,7 @@ static int
 record_read(struct store *s, size_t slot, struct record *r, struct err *e)
 {
 	struct store_journal *j = s->journal;
-	uint8_t key[SLOT_BYTES], version;
+	uint8_t key[SLOT_BYTES];
 	struct rbuf in;
 	size_t len, takes;
 	int rc;
@@ -286,14 +333,13 @@ record_read(struct store *s, size_t slot, struct record *r, struct err *e)
 		 sizeof(j->record), &len, e)) != 1)
 		return rc;
 	rbuf_init(&in, j->record, len);
-	version = rbuf_u8(&in);
-	*r = (struct record){.slot = slot, .len = len};
+	*r = (struct record){.slot = slot, .len = len, .version = rbuf_u8(&in)};
 	r->first = rbuf_u64(&in);
 	r->needed = rbuf_u64(&in);
 	takes = rbuf_u32(&in);
-	if (!in.bad && version > JOURNAL_VERSION)
+	if (!in.bad && r->version > JOURNAL_VERSION)
 		return err_set(e, ERR_VERSION, "%s: database journal: of a newer release", s->dir);
-	if (in.bad || version != JOURNAL_VERSION || takes > len - PREFIX || r->first == 0)
+	if (in.bad || r->version == 0 || takes > len - PREFIX || r->first == 0)
 		return damaged(s, slot, e);
 	rbuf_init(&r->takes, j->record + PREFIX, takes);
 	r->note = store_span(j->record + PREFIX + takes, len - PREFIX - takes);
@@ -305,14 +351,14 @@ static int
 takes_each(struct store *s, struct record *r, uint64_t needed, store_take_fn *fn, uint64_t *end,
     struct err *e)
 {
-	struct before before = {.len = 0};
-	struct store_take t;
+	struct before before = {.len = 0, .nlimits = 0};
+	struct store_take t = {0};
 
 	*end = r->first;
 	if (r->takes.len == 0)
 		++*end; /* a note alone has a number, too */
 	while (r->takes.pos < r->takes.len) {
-		take_decode(&r->takes, &before, &t);
+		take_decode(&r->takes, r->version, &before, &t);
 		t.number = (*end)++;
 		if (r->takes.bad)
 			return damaged(s, r->slot, e);

@@ -430,16 +430,107 @@ step_record(struct fixture *f, const void *arg, struct err *e)
 }
 
 /* A journal that does not decode keeps the store shut: which units are missing nobody can tell. */
+/* As an earlier release wrote it: each take with its N and W. */
+static void
+test_a_record_of_version_1(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t record[128];
+	struct slog_state at;
+	struct wbuf w;
+	struct span s;
+
+	wbuf_init(&w, record, sizeof(record));
+	wbuf_u8(&w, 1);
+	wbuf_u64(&w, 1);
+	wbuf_u64(&w, 1);
+	wbuf_u32(&w, 2 + 23 + 5 + 6 + 8 + 1 + 2 + 5 + 6 + 1 + 1);
+	for (unsigned i = 0; i < 2; i++) {
+		wbuf_u8(&w, i == 0 ? 0 : 23);
+		wbuf_u8(&w, i == 0 ? 23 : 0);
+		if (i == 0)
+			wbuf_span(&w, span_of("kkey_0000000000000001ab"));
+		wbuf_var(&w, limit.max_units);
+		wbuf_var(&w, (uint64_t)limit.window_us);
+		wbuf_var(&w, i == 0 ? (uint64_t)START : 5);
+		wbuf_var(&w, 3 + i);
+	}
+	assert_int_equal(w.len, 21 + 2 + 23 + 5 + 6 + 8 + 1 + 2 + 5 + 6 + 1 + 1);
+	s = wbuf_view(&w);
+	assert_batch(f, step_record, &s);
+	fixture_reopen(f);
+	assert_int_equal(store_log_look(f->s, span_of("kkey_0000000000000001ab"), &limit, START + 9,
+			     0, &at, &f->e),
+	    1);
+	assert_int_equal(at.used, 7);
+}
+
+/* N and W of a limit that was there before are not repeated: they are those of any of the last takes, of none of
+ * them, of more than are remembered. */
+static int
+step_limits(struct fixture *f, const void *arg, struct err *e)
+{
+	const unsigned *seed = arg;
+	struct ledger dice_of = {.seed = *seed};
+
+	for (unsigned i = 0; i < 200; i++) {
+		unsigned k = dice(&dice_of, 12);
+		struct slog_limit l = {1000 + k, (60 + k / 2) * SECOND};
+		char name[64];
+
+		log_name(name, k);
+		if (store_log_take(f->s, span_of(name), &l, START, 1, e) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void
+test_limits_come_back(void **state)
+{
+	struct fixture *f = *state;
+	unsigned used[12] = {0}, seed = 5;
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fixture_open(f);
+		assert_batch(f, step_limits, &seed);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	fixture_open(f);
+	for (struct ledger d = {.seed = seed}; d.takes < 200; d.takes++)
+		used[dice(&d, 12)]++;
+	for (unsigned k = 0; k < 12; k++) {
+		struct slog_limit l = {1000 + k, (60 + k / 2) * SECOND};
+		struct slog_state at;
+		char name[64];
+
+		log_name(name, k);
+		assert_int_equal(store_log_look(f->s, span_of(name), &l, START, 0, &at, &f->e), 1);
+		assert_int_equal(at.used, used[k]);
+		assert_int_equal(slog_window_us(&store_heads_find(f->s->heads, span_of(name))->log),
+		    l.window_us);
+	}
+}
+
 static void
 test_damage_is_refused(void **state)
 {
 #define NUMBERS "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1"
-	static const char cut[] = "\1" NUMBERS "\0\0\0\5\0\3kab", newer[] = "\2" NUMBERS "\0\0\0",
+	static const char cut[] = "\1" NUMBERS "\0\0\0\5\0\3kab", newer[] = "\3" NUMBERS "\0\0\0",
 			  longer[] = "\1" NUMBERS "\0\0\0\7",
 			  shared[] = "\1" NUMBERS "\0\0\0\7\1\1k\1\1\1\1",
+			  none_back[] = "\2" NUMBERS "\0\0\0\6\0\1k\1\1\1",
+			  far_back[] = "\2" NUMBERS "\0\0\0\6\0\1k\11\1\1",
 			  zero[] = "\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 	const struct span bad[] = {{cut, sizeof(cut) - 1}, {cut, 3}, {newer, sizeof(newer)},
-	    {longer, sizeof(longer) - 1}, {shared, sizeof(shared) - 1}, {zero, sizeof(zero)}};
+	    {longer, sizeof(longer) - 1}, {shared, sizeof(shared) - 1},
+	    {none_back, sizeof(none_back) - 1}, {far_back, sizeof(far_back) - 1},
+	    {zero, sizeof(zero)}};
 	struct fixture *f = *state;
 
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -473,6 +564,8 @@ main(void)
 		test_small_batches_write_little, fixture_make, fixture_free),
 	    T(test_a_round_goes_on),
 	    T(test_a_lost_journal_is_refused),
+	    T(test_a_record_of_version_1),
+	    cmocka_unit_test_setup_teardown(test_limits_come_back, fixture_make, fixture_free),
 	    T(test_damage_is_refused),
 	};
 
