@@ -619,6 +619,20 @@ strangers_only_check(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Its queue is short, and on a loaded machine fuller than the keeper is fast. */
+static int
+connect_in_turn(const char *path)
+{
+	int64_t give_up_us = clock_mono_us() + TIMEOUT_US;
+	struct err e = {0};
+	int fd;
+
+	while (
+	    (fd = wire_connect(path, &e)) < 0 && e.code == ERR_BUSY && clock_mono_us() < give_up_us)
+		(void)poll(NULL, 0, 1);
+	return fd;
+}
+
 /* How many of ${n} connections to ${path} the keeper takes, and keeps while more come; all are
  * closed at the end. */
 static int
@@ -626,12 +640,11 @@ kept_of(const char *path, int n)
 {
 	static int fds[FDS_MAX];
 	struct pollfd p = {.events = POLLIN};
-	struct err e;
 	char c;
 	int kept = 0;
 
 	for (int i = 0; i < n; i++)
-		if ((fds[i] = wire_connect(path, &e)) < 0)
+		if ((fds[i] = connect_in_turn(path)) < 0)
 			return -1;
 	/* The last one has been seen to when it is closed, or says that it is malformed. */
 	if (send(fds[n - 1], "x", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
@@ -643,6 +656,19 @@ kept_of(const char *path, int n)
 		kept += recv(fds[i], &c, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN;
 	for (int i = 0; i < n; i++)
 		close(fds[i]);
+	return kept;
+}
+
+/* So many of ${n}, never more; fewer only while it has not seen yet that others are closed. */
+static int
+keeps(const char *path, int n, int most)
+{
+	int64_t give_up_us = clock_mono_us() + TIMEOUT_US;
+	int kept;
+
+	do {
+		kept = kept_of(path, n);
+	} while (kept >= 0 && kept < most && clock_mono_us() < give_up_us);
 	return kept;
 }
 
@@ -668,13 +694,13 @@ connections_are_counted(void **state)
 	assert_int_equal(chmod(r->f->top, 0755), 0);
 	admin = dial(r);
 	cJSON_Delete(ask_on(r, admin, "{\"op\":\"ping\"}"));
-	assert_int_equal(kept_of(checks, WORKERS + MORE), WORKERS);
-	assert_int_equal(kept_of(r->socket, ALL + MORE), ALL - 1);
+	assert_int_equal(keeps(checks, WORKERS + MORE, WORKERS), WORKERS);
+	assert_int_equal(keeps(r->socket, ALL + MORE, ALL - 1), ALL - 1);
 	(void)fflush(NULL);
 	if ((pid = fork()) == 0) {
 		if (setgid(65534) != 0 || setuid(65534) != 0)
 			_exit(1);
-		_exit(kept_of(r->socket, STRANGERS + MORE) == STRANGERS ? 0 : 2);
+		_exit(keeps(r->socket, STRANGERS + MORE, STRANGERS) == STRANGERS ? 0 : 2);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
