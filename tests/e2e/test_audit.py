@@ -15,7 +15,7 @@ import tempfile
 
 import pytest
 
-from harness.daemon import APIKEY, Daemon, for_everybody, wait_until
+from harness.daemon import APIKEY, Daemon, for_everybody, kill, wait_until
 
 RECORDS = 24
 
@@ -205,7 +205,7 @@ def test_intact_through_kills(store, scale):
     for n in range(kills):
         tools = [subprocess.Popen([APIKEY, "-c", store.conf, "set", kid, "--name", f"k{n}.{i}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for i in range(3)]
         tools[n % 3].wait(60)
-        os.kill(store.keeper_pid(), signal.SIGKILL)
+        kill(store.keeper_pid())
         for t in tools:
             t.wait(60)
     store.wait_ready()
@@ -308,7 +308,7 @@ def test_following(store):
         kid, _ = store.create("acme")
         assert json.loads(p.stdout.readline())["subject"] == kid
         # Another keeper, and what was done meanwhile.
-        os.kill(store.keeper_pid(), signal.SIGKILL)
+        kill(store.keeper_pid())
         store.wait_ready()
         store.tool("disable", kid, check=0)
         said = json.loads(p.stdout.readline())

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 
-from harness.daemon import APIKEY, Daemon, wait_until
+from harness.daemon import APIKEY, Daemon, kill, wait_until
 
 FOREIGN = "legacy-7f3a.9c1e~b2/d4+55=="
 
@@ -313,7 +313,7 @@ def test_through_kills(daemon, scale):
             run.feed("".join(all_of_it[:first]))
             # All but the last batches of these, whichever round they came in with.
             wait_until(lambda: len(daemon.json_lines("list")) > first - 100, "the lines are imported", 60)
-            os.kill(daemon.keeper_pid(), signal.SIGKILL)
+            kill(daemon.keeper_pid())
             run.feed("".join(all_of_it[first:]))
         else:
             run.feed("".join(all_of_it))

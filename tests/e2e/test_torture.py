@@ -8,15 +8,13 @@ one is asked for that is not made any more. `--long` fails each of them, with ea
 import contextlib
 import json
 import mmap
-import os
-import signal
 import socket
 import struct
 import subprocess
 
 import pytest
 
-from harness.daemon import ROOT, Daemon, wait_until
+from harness.daemon import ROOT, Daemon, kill, wait_until
 
 ALLOCATION, CALL = 1, 2
 SHORT = {ALLOCATION: 8, CALL: 30}  # faults of one kind in the short run, about
@@ -194,7 +192,7 @@ class World:
             assert self.admitted <= used <= self.asked
             keeper = d.keeper_pid()
             if not again:
-                os.kill(keeper, signal.SIGKILL)
+                kill(keeper)
                 wait_until(lambda: d.keeper_pid() != keeper, "another keeper")
                 self.back()
         d.tool("audit", "--verify", check=0)

@@ -41,6 +41,16 @@ def for_everybody(program, directory):
     return path
 
 
+def kill(pid):
+    """SIGKILL, and back when the process is gone: until then connections to its sockets are taken, and lost."""
+    fd = os.pidfd_open(pid)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        assert select.select([fd], [], [], 20)[0], f"{pid} does not die"
+    finally:
+        os.close(fd)
+
+
 class Daemon:
     """A configuration, a store, a pepper and (after start) a running apikeyd."""
 
@@ -181,10 +191,9 @@ class Daemon:
         """Workers run, no keeper does: the supervisor, stopped meanwhile, cannot start another."""
         self.process.send_signal(signal.SIGSTOP)
         try:
+            # Zombies until the supervisor goes on.
             for pid in self.children("keeper"):
-                os.kill(pid, signal.SIGKILL)
-            # A zombie until the supervisor goes on: gone is who has no command line.
-            wait_until(lambda: not self.children("keeper"), "the keeper is gone")
+                kill(pid)
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
