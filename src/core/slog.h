@@ -46,11 +46,11 @@
 #define SLOG_EPOCH_US INT64_C(1577836800000000)
 #define SLOG_END_US (SLOG_EPOCH_US + (INT64_C(1) << 51))
 #define SLOG_ENTRY_UNITS_MAX 8192
-#define SLOG_INLINE_MAX 246
-/* 1976: one 2 KiB overflow page. */
+#define SLOG_INLINE_MAX 245
+/* 1968: fits one overflow page of 2 KiB, of which 2016 are usable. */
 #define SLOG_BLOCK_BYTES (8 * (SLOG_INLINE_MAX + 1))
 #define SLOG_AHEAD 32
-/* 2024: it fits one page of 4 KiB. */
+/* 2016: fills one. */
 #define SLOG_HEAD_MAX (8 + 8 * SLOG_INLINE_MAX + 48)
 
 struct slog_limit {

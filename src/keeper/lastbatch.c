@@ -11,7 +11,6 @@
  * The note: u8 version, u16 how many, and runs of one client's: u64 client, how many, and of each
  * the difference of its number from the one before, as an unsigned number (2n, or -2n - 1 when it
  * is below zero), these of variable length.  A worker counts its checks, so that most take a byte.
- * Version 1 had a client and a number for each.
  *
  * Invariants: the note and the units that it speaks of are in the same record; it fits whatever is
  * in it.
@@ -21,7 +20,7 @@
 
 #include "base/buf.h"
 
-#define NOTE_VERSION 2
+#define NOTE_VERSION 1
 #define ID_BYTES_MAX (8 + 1 + 10) /* a run of its own */
 #define RECORD_MAX (1 + 2 + (LASTBATCH_CHECKS_MAX + LASTBATCH_DOUBT_MAX) * ID_BYTES_MAX)
 
@@ -45,16 +44,16 @@ get_difference(struct rbuf *r)
 
 /* How many they were, of the ${left} that are to come. */
 static size_t
-get_run(struct lastbatch *l, unsigned version, size_t left, struct rbuf *r)
+get_run(struct lastbatch *l, size_t left, struct rbuf *r)
 {
-	uint64_t client = rbuf_u64(r), seq = 0, n = version == 1 ? 1 : rbuf_var(r);
+	uint64_t client = rbuf_u64(r), seq = 0, n = rbuf_var(r);
 
 	if (n == 0 || n > left) {
 		r->bad = 1;
 		return left;
 	}
 	for (uint64_t i = 0; i < n && !r->bad; i++) {
-		seq = version == 1 ? rbuf_u64(r) : seq + get_difference(r);
+		seq += get_difference(r);
 		doubt(l, client, seq);
 	}
 	return (size_t)n;
@@ -79,7 +78,7 @@ lastbatch_load(struct lastbatch *l, struct store *store, int64_t mono_us, struct
 		return err_set(e, version > NOTE_VERSION ? ERR_VERSION : ERR_CORRUPT,
 		    "the record of the last batch does not decode");
 	while (n > 0 && !r.bad)
-		n -= get_run(l, version, n, &r);
+		n -= get_run(l, n, &r);
 	if (rbuf_done(&r) != 0) {
 		l->ndoubt = 0;
 		return err_set(e, ERR_CORRUPT, "the record of the last batch does not decode");

@@ -21,10 +21,10 @@
 
 /*
  * Page sizes: never above 4 KiB.  Linux looks for a kill between two of its own pages, so that the
- * write of a larger one can end half done, and no recovery gets past such a page.  `logs`: a head
- * of more than some 1000 bytes lies on one overflow page.  `blocks`: a 2 KiB page with checksum has
- * 2016 usable bytes, so that a block fills one overflow page and shares it with nothing: 8.6 bytes
- * a logged unit, keys and tree included.
+ * write of a larger one can end half done, and no recovery gets past such a page.  A 2 KiB
+ * page with checksum has 2016 usable bytes.  `logs`: a head of more than some 500 bytes has one
+ * overflow page, which the longest fills.  `blocks`: a block has one of its own, and shares it with
+ * nothing: 8.6 bytes a logged unit, keys and tree included.
  */
 const struct store_db_spec store_db_specs[STORE_DBS] = {
     [STORE_DB_META] = {"meta", "meta.db", DB_BTREE, 4096},
@@ -33,7 +33,7 @@ const struct store_db_spec store_db_specs[STORE_DBS] = {
     [STORE_DB_OWNERS] = {"owners", "owners.db", DB_BTREE, 4096},
     [STORE_DB_PLAN_KEYS] = {"plan_keys", "plan_keys.db", DB_BTREE, 4096},
     [STORE_DB_PLANS] = {"plans", "plans.db", DB_BTREE, 4096},
-    [STORE_DB_LOGS] = {"logs", "logs.db", DB_BTREE, 4096},
+    [STORE_DB_LOGS] = {"logs", "logs.db", DB_BTREE, 2048},
     [STORE_DB_BLOCKS] = {"blocks", "blocks.db", DB_BTREE, 2048},
     [STORE_DB_JOURNAL] = {"journal", "journal.db", DB_BTREE, 4096},
     [STORE_DB_USES] = {"uses", "uses.db", DB_BTREE, 4096},

@@ -16,7 +16,7 @@
 #include "base/digest.h"
 #include "store/store.h"
 
-#define STORE_FORMAT 3
+#define STORE_FORMAT 4
 
 /* Longest key of any database but `meta`: owner, NUL, id. */
 #define STORE_KEY_MAX (KEYREC_OWNER_MAX + 1 + TOKEN_ID_LEN)
@@ -240,7 +240,7 @@ size_t store_heads_unstored(const struct store_heads *);
 /* ---- journal.c: what was taken from limits ---- */
 
 /* A log's record lacks at most this many takes (of all logs): what is to be redone after a kill. */
-#define STORE_TAKES_MAX 32768
+#define STORE_TAKES_MAX 65536
 
 struct store_journal;
 struct store_journal *store_journal_new(void);

@@ -14,8 +14,7 @@
  * logs may lack any, u32 bytes of takes, takes, note.  A take: u8 how many bytes of the name of the
  * take before it are its own, too, u8 length and the rest of the name, u8 how many takes before it
  * in this record there was one of the same limit (0: N and W follow), then the time that went by
- * since the take before it (microseconds) and the cost, all of variable length.  In version 1 N and
- * W always follow, without that byte.
+ * since the take before it (microseconds) and the cost, all of variable length.
  *
  * Invariants: takes and what they admit are in one transaction; numbers count up and are never used
  * twice; a record is overwritten only in a batch that leaves no log behind it.
@@ -28,7 +27,7 @@
 #include "base/buf.h"
 #include "store/internal.h"
 
-#define JOURNAL_VERSION 2
+#define JOURNAL_VERSION 1
 #define LIMITS_BACK 8
 #define PREFIX (1 + 8 + 8 + 4)
 #define TAKE_MAX (3 + STORE_LOG_NAME_MAX + 4 * 10)
@@ -243,9 +242,9 @@ take_encode(const struct store_take *t, const struct before *b, struct wbuf *out
 }
 
 static void
-limit_decode(struct rbuf *in, unsigned version, struct before *b, struct slog_limit *limit)
+limit_decode(struct rbuf *in, struct before *b, struct slog_limit *limit)
 {
-	unsigned back = version == 1 ? 0 : rbuf_u8(in);
+	unsigned back = rbuf_u8(in);
 
 	if (back > LIMITS_BACK || back > b->nlimits) {
 		in->bad = 1;
@@ -262,7 +261,7 @@ limit_decode(struct rbuf *in, unsigned version, struct before *b, struct slog_li
 
 /* ${t}'s name is in ${b} after it. */
 static void
-take_decode(struct rbuf *in, unsigned version, struct before *b, struct store_take *t)
+take_decode(struct rbuf *in, struct before *b, struct store_take *t)
 {
 	size_t shared = rbuf_u8(in), more = rbuf_u8(in);
 	const uint8_t *rest = rbuf_bytes(in, more);
@@ -274,7 +273,7 @@ take_decode(struct rbuf *in, unsigned version, struct before *b, struct store_ta
 	memcpy(b->log + shared, rest, more);
 	b->len = shared + more;
 	t->log = store_span(b->log, b->len);
-	limit_decode(in, version, b, &t->limit);
+	limit_decode(in, b, &t->limit);
 	b->now_us = t->now_us = (int64_t)((uint64_t)b->now_us + rbuf_var(in));
 	t->cost = rbuf_var(in);
 }
@@ -313,7 +312,6 @@ damaged(const struct store *s, size_t slot, struct err *e)
 /* A record as it is stored; it borrows from the journal's memory. */
 struct record {
 	size_t slot, len;
-	unsigned version;
 	uint64_t first, needed;
 	struct rbuf takes;
 	struct span note;
@@ -325,6 +323,7 @@ record_read(struct store *s, size_t slot, struct record *r, struct err *e)
 {
 	struct store_journal *j = s->journal;
 	uint8_t key[SLOT_BYTES];
+	uint8_t version;
 	struct rbuf in;
 	size_t len, takes;
 	int rc;
@@ -333,13 +332,14 @@ record_read(struct store *s, size_t slot, struct record *r, struct err *e)
 		 sizeof(j->record), &len, e)) != 1)
 		return rc;
 	rbuf_init(&in, j->record, len);
-	*r = (struct record){.slot = slot, .len = len, .version = rbuf_u8(&in)};
+	*r = (struct record){.slot = slot, .len = len};
+	version = rbuf_u8(&in);
 	r->first = rbuf_u64(&in);
 	r->needed = rbuf_u64(&in);
 	takes = rbuf_u32(&in);
-	if (!in.bad && r->version > JOURNAL_VERSION)
+	if (!in.bad && version > JOURNAL_VERSION)
 		return err_set(e, ERR_VERSION, "%s: database journal: of a newer release", s->dir);
-	if (in.bad || r->version == 0 || takes > len - PREFIX || r->first == 0)
+	if (in.bad || version == 0 || takes > len - PREFIX || r->first == 0)
 		return damaged(s, slot, e);
 	rbuf_init(&r->takes, j->record + PREFIX, takes);
 	r->note = store_span(j->record + PREFIX + takes, len - PREFIX - takes);
@@ -358,7 +358,7 @@ takes_each(struct store *s, struct record *r, uint64_t needed, store_take_fn *fn
 	if (r->takes.len == 0)
 		++*end; /* a note alone has a number, too */
 	while (r->takes.pos < r->takes.len) {
-		take_decode(&r->takes, r->version, &before, &t);
+		take_decode(&r->takes, &before, &t);
 		t.number = (*end)++;
 		if (r->takes.bad)
 			return damaged(s, r->slot, e);

@@ -246,30 +246,13 @@ numbers_come_back(void **state)
 	assert_memory_equal(m.doubt, l.ids, sizeof(l.ids));
 }
 
-/* As an earlier keeper wrote it. */
-static void
-a_plain_list_is_read(void **state)
-{
-	static const uint8_t plain[] = {1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 0, 0,
-	    0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 7};
-	struct kf *f = *state;
-	struct lastbatch l;
-	struct put p = {.f = f, .raw = plain, .len = sizeof(plain)};
-
-	assert_int_equal(store_batch(f->store, put, &p, &f->e), 0);
-	assert_int_equal(lastbatch_load(&l, f->store, 100, &f->e), 0);
-	assert_int_equal(l.ndoubt, 2);
-	assert_int_equal(lastbatch_counted(&l, 9, 256), 1);
-	assert_int_equal(lastbatch_counted(&l, 9, 7), 1);
-}
-
 static void
 damaged_last_batches_are_refused(void **state)
 {
 	static const uint8_t newer[] = {9, 0, 0}, cut[] = {1, 0, 1, 0, 0}, longer[] = {1, 0, 0, 0},
-			     empty[] = {2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0},
-			     more[] = {2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 2, 2, 2},
-			     fewer[] = {2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2}, none[] = {0, 0, 0};
+			     empty[] = {1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0},
+			     more[] = {1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 2, 2, 2},
+			     fewer[] = {1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2}, none[] = {0, 0, 0};
 	struct kf *f = *state;
 	struct lastbatch l;
 	struct put p = {.f = f};
@@ -304,7 +287,6 @@ main(void)
 	    cmocka_unit_test(unusable_ids_are_not_kept),
 	    cmocka_unit_test_setup_teardown(in_doubt_after_a_restart, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(numbers_come_back, kf_setup, kf_teardown),
-	    cmocka_unit_test_setup_teardown(a_plain_list_is_read, kf_setup, kf_teardown),
 	    cmocka_unit_test_setup_teardown(
 		damaged_last_batches_are_refused, kf_setup, kf_teardown),
 	};

@@ -305,7 +305,7 @@ test_small_logs_stay_small(void **state)
 static void
 test_compaction_pays(void **state)
 {
-	static const uint64_t sizes[] = {120, 180, 185, 190, 240, 245, 246, 247, 300};
+	static const uint64_t sizes[] = {120, 180, 185, 190, 240, 244, 245, 246, 300};
 	size_t k;
 	uint64_t i;
 
@@ -333,19 +333,19 @@ test_blocks(void **state)
 
 	(void)state;
 	slog_init(&L);
-	for (i = 0; i < 247; i++)
+	for (i = 0; i < 246; i++)
 		take(m, &L, 1000, SECOND, T0 + (int64_t)i, 2);
-	/* The 247th sealed the 246 before it. */
+	/* The 246th sealed the 245 before it. */
 	assert_int_equal(m->puts, 1);
 	assert_int_equal(L.n, 1);
 	assert_int_equal(get_u64(m->blocks[0]), UINT64_C(1) << 56);
 	assert_int_equal(get_u64(m->blocks[0] + 8), entry(T0, 2));
-	assert_int_equal(get_u64(m->blocks[0] + 8 * 246), entry(T0 + 245, 2));
+	assert_int_equal(get_u64(m->blocks[0] + 8 * 245), entry(T0 + 244, 2));
 	assert_int_equal(m->record_len, 64);
 
 	for (; i < 500; i++)
 		take(m, &L, 1000, SECOND, T0 + (int64_t)i, 2);
-	assert_int_equal(get_u64(m->blocks[1]), UINT64_C(1) << 56 | 492);
+	assert_int_equal(get_u64(m->blocks[1]), UINT64_C(1) << 56 | 490);
 	assert_int_equal(L.first_block, 0);
 	assert_int_equal(L.end_block, 2);
 
@@ -361,7 +361,7 @@ test_blocks(void **state)
 
 	/* Expired, but needed as the youngest 1000 units: kept; then dropped, never more than two a
 	 * time. */
-	for (; i < 4 * 246 + 1; i++)
+	for (; i < 4 * 245 + 1; i++)
 		take(m, &L, 1000, SECOND, T0 + 10 * SECOND + (int64_t)i, 2);
 	assert_int_equal(L.end_block, 4);
 	assert_int_equal(L.first_block, 1);
@@ -379,14 +379,14 @@ test_what_is_dropped(void **state)
 
 	(void)state;
 	slog_init(&L);
-	for (i = 0; i < 3 * 246 + 1; i++)
-		take(m, &L, 2 * 246 + 1, SECOND, T0 + (int64_t)i * SECOND, 1);
+	for (i = 0; i < 3 * 245 + 1; i++)
+		take(m, &L, 2 * 245 + 1, SECOND, T0 + (int64_t)i * SECOND, 1);
 	assert_int_equal(m->live, 3);
 	memlog_free(m);
 	m = memlog_new();
 	slog_init(&L);
-	for (i = 0; i < 3 * 246 + 1; i++)
-		take(m, &L, 2 * 246, SECOND, T0 + (int64_t)i * SECOND, 1);
+	for (i = 0; i < 3 * 245 + 1; i++)
+		take(m, &L, 2 * 245, SECOND, T0 + (int64_t)i * SECOND, 1);
 	assert_int_equal(m->live, 2);
 	memlog_free(m);
 
@@ -394,10 +394,10 @@ test_what_is_dropped(void **state)
 	 * entry. */
 	m = memlog_new();
 	slog_init(&L);
-	for (i = 0; i < 2 * 246 + 1; i++)
-		take(m, &L, 1, SECOND, T0 + (i < 245 ? 0 : i < 300 ? 2 : 5) * (SECOND / 4), 1);
+	for (i = 0; i < 2 * 245 + 1; i++)
+		take(m, &L, 1, SECOND, T0 + (i < 244 ? 0 : i < 300 ? 2 : 5) * (SECOND / 4), 1);
 	assert_int_equal(m->live, 2);
-	assert_int_equal(peek(m, &L, 1, SECOND, T0 + SECOND + SECOND / 4, 1, 0).used, 248);
+	assert_int_equal(peek(m, &L, 1, SECOND, T0 + SECOND + SECOND / 4, 1, 0).used, 247);
 	memlog_free(m);
 }
 
@@ -442,7 +442,7 @@ test_shrinking(void **state)
 	for (i = 0; i < 5000; i++)
 		take(m, &L, 5000, SECOND, T0 + (int64_t)i, 1);
 	assert_int_equal(m->live, 20);
-	for (i = 0; i < 246 * 30; i++) {
+	for (i = 0; i < 245 * 30; i++) {
 		uint64_t live = m->live;
 
 		take(m, &L, 10, SECOND, T0 + 2 * SECOND + (int64_t)i * SECOND, 1);
@@ -542,7 +542,7 @@ sample(uint8_t *r)
 	put_u64(r + 16, entry(T0 + 5, 3));
 	put_u64(r + 24, 7);	      /* first_block */
 	put_u64(r + 32, 9);	      /* end_block */
-	put_u64(r + 40, 9 * 246 + 1); /* tail */
+	put_u64(r + 40, 9 * 245 + 1); /* tail */
 	put_u64(r + 48, 100000 + 2);  /* tail_total */
 	put_u64(r + 56, 100000 + 5);  /* total */
 	put_u64(r + 64, 0);	      /* mark */
@@ -562,9 +562,9 @@ test_strict_loading(void **state)
 	    {24, 10, "first behind end"},
 	    {32, UINT64_C(1) << 48, "block numbers that overflow entry numbers"},
 	    {32, UINT64_MAX, "the same"},
-	    {40, 7 * 246 - 1, "tail before the first"},
-	    {40, 9 * 246 + 3, "tail behind the last"},
-	    {40, 9 * 246 - 1, "tail in a block with a total that is not"},
+	    {40, 7 * 245 - 1, "tail before the first"},
+	    {40, 9 * 245 + 3, "tail behind the last"},
+	    {40, 9 * 245 - 1, "tail in a block with a total that is not"},
 	    {48, 100000 + 1, "tail_total off"},
 	    {48, UINT64_MAX, "tail_total over total"},
 	    {56, 100000 + 4, "total off"},
@@ -604,7 +604,7 @@ test_strict_loading(void **state)
 	/* Blocks without a newest entry. */
 	sample(r);
 	memmove(r + 8, r + 24, 48);
-	put_u64(r + 8 + 16, 9 * 246);
+	put_u64(r + 8 + 16, 9 * 245);
 	put_u64(r + 8 + 24, 100000);
 	put_u64(r + 8 + 32, 100000);
 	assert_int_equal(slog_load(&L, bytes(r, 56), &e), -1);
@@ -647,13 +647,13 @@ test_bad_blocks(void **state)
 	m->blocks[0][7] = 1; /* one unit more before it than there were */
 	assert_int_equal(slog_peek(&L, &limit, T0 + 400, 1, &m->io, &s, &e), -1);
 	assert_int_equal(e.code, ERR_CORRUPT);
-	put_u64(m->blocks[0], UINT64_C(1) << 56 | 247); /* more than the head's total */
+	put_u64(m->blocks[0], UINT64_C(1) << 56 | 246); /* more than the head's total */
 	assert_int_equal(slog_peek(&L, &limit, T0 + 400, 1, &m->io, &s, &e), -1);
 	assert_int_equal(e.code, ERR_CORRUPT);
 
 	memcpy(m->blocks[0], good, sizeof(good));
 	L.base_total++; /* one more than the last block comes to */
-	assert_int_equal(slog_peek(&L, &limit, T0 + SECOND + 245, 1, &m->io, &s, &e), -1);
+	assert_int_equal(slog_peek(&L, &limit, T0 + SECOND + 244, 1, &m->io, &s, &e), -1);
 	assert_int_equal(e.code, ERR_CORRUPT);
 	L.base_total--;
 
@@ -679,11 +679,11 @@ test_verbs_that_fail(void **state)
 
 	(void)state;
 	slog_init(&L);
-	for (i = 0; i < 246 * 20; i++)
+	for (i = 0; i < 245 * 20; i++)
 		take(m, &L, 5000, SECOND, T0 + i, 1);
 	/* All but the newest expired, and a window that makes most of them count again: many reads.
 	 */
-	for (; i < 246 * 22; i++)
+	for (; i < 245 * 22; i++)
 		take(m, &L, 5000, SECOND, T0 + DAY + i, 1);
 	before = L;
 	for (k = 1, rc = -1; rc == -1; k++) {
@@ -725,8 +725,8 @@ test_out_of_block_numbers(void **state)
 	(void)state;
 	slog_init(&L);
 	L.first_block = L.end_block = (UINT64_C(1) << 48) - 1;
-	L.tail = L.end_block * 246;
-	for (i = 0; i < 246; i++)
+	L.tail = L.end_block * 245;
+	for (i = 0; i < 245; i++)
 		assert_int_equal(slog_take(&L, &limit, T0, 1, &m->io, &e), 0);
 	assert_int_equal(slog_take(&L, &limit, T0, 1, &m->io, &e), -1);
 	assert_int_equal(e.code, ERR_INTERNAL);

@@ -421,52 +421,8 @@ test_a_lost_journal_is_refused(void **state)
 	munmap(l, sizeof(*l));
 }
 
-static int
-step_record(struct fixture *f, const void *arg, struct err *e)
-{
-	const struct span *value = arg;
-
-	return store_db_put(f->s, STORE_DB_JOURNAL, store_span("\0\0", 2), *value, e);
-}
-
-/* A journal that does not decode keeps the store shut: which units are missing nobody can tell. */
-/* As an earlier release wrote it: each take with its N and W. */
-static void
-test_a_record_of_version_1(void **state)
-{
-	struct fixture *f = *state;
-	uint8_t record[128];
-	struct slog_state at;
-	struct wbuf w;
-	struct span s;
-
-	wbuf_init(&w, record, sizeof(record));
-	wbuf_u8(&w, 1);
-	wbuf_u64(&w, 1);
-	wbuf_u64(&w, 1);
-	wbuf_u32(&w, 2 + 23 + 5 + 6 + 8 + 1 + 2 + 5 + 6 + 1 + 1);
-	for (unsigned i = 0; i < 2; i++) {
-		wbuf_u8(&w, i == 0 ? 0 : 23);
-		wbuf_u8(&w, i == 0 ? 23 : 0);
-		if (i == 0)
-			wbuf_span(&w, span_of("kkey_0000000000000001ab"));
-		wbuf_var(&w, limit.max_units);
-		wbuf_var(&w, (uint64_t)limit.window_us);
-		wbuf_var(&w, i == 0 ? (uint64_t)START : 5);
-		wbuf_var(&w, 3 + i);
-	}
-	assert_int_equal(w.len, 21 + 2 + 23 + 5 + 6 + 8 + 1 + 2 + 5 + 6 + 1 + 1);
-	s = wbuf_view(&w);
-	assert_batch(f, step_record, &s);
-	fixture_reopen(f);
-	assert_int_equal(store_log_look(f->s, span_of("kkey_0000000000000001ab"), &limit, START + 9,
-			     0, &at, &f->e),
-	    1);
-	assert_int_equal(at.used, 7);
-}
-
-/* N and W of a limit that was there before are not repeated: they are those of any of the last takes, of none of
- * them, of more than are remembered. */
+/* N and W of a limit that was there before are not repeated: they are those of any of the last
+ * takes, of none of them, of more than are remembered. */
 static int
 step_limits(struct fixture *f, const void *arg, struct err *e)
 {
@@ -517,15 +473,24 @@ test_limits_come_back(void **state)
 	}
 }
 
+static int
+step_record(struct fixture *f, const void *arg, struct err *e)
+{
+	const struct span *value = arg;
+
+	return store_db_put(f->s, STORE_DB_JOURNAL, store_span("\0\0", 2), *value, e);
+}
+
+/* A journal that does not decode keeps the store shut: which units are missing nobody can tell. */
 static void
 test_damage_is_refused(void **state)
 {
 #define NUMBERS "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1"
-	static const char cut[] = "\1" NUMBERS "\0\0\0\5\0\3kab", newer[] = "\3" NUMBERS "\0\0\0",
+	static const char cut[] = "\1" NUMBERS "\0\0\0\5\0\3kab", newer[] = "\2" NUMBERS "\0\0\0",
 			  longer[] = "\1" NUMBERS "\0\0\0\7",
-			  shared[] = "\1" NUMBERS "\0\0\0\7\1\1k\1\1\1\1",
-			  none_back[] = "\2" NUMBERS "\0\0\0\6\0\1k\1\1\1",
-			  far_back[] = "\2" NUMBERS "\0\0\0\6\0\1k\11\1\1",
+			  shared[] = "\1" NUMBERS "\0\0\0\10\1\1k\0\1\1\1\1",
+			  none_back[] = "\1" NUMBERS "\0\0\0\6\0\1k\1\1\1",
+			  far_back[] = "\1" NUMBERS "\0\0\0\6\0\1k\11\1\1",
 			  zero[] = "\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 	const struct span bad[] = {{cut, sizeof(cut) - 1}, {cut, 3}, {newer, sizeof(newer)},
 	    {longer, sizeof(longer) - 1}, {shared, sizeof(shared) - 1},
@@ -564,7 +529,6 @@ main(void)
 		test_small_batches_write_little, fixture_make, fixture_free),
 	    T(test_a_round_goes_on),
 	    T(test_a_lost_journal_is_refused),
-	    T(test_a_record_of_version_1),
 	    cmocka_unit_test_setup_teardown(test_limits_come_back, fixture_make, fixture_free),
 	    T(test_damage_is_refused),
 	};

@@ -344,7 +344,7 @@ refuses_with(
 static void
 test_refuses_a_newer_format(void **state)
 {
-	refuses_with(*state, "format", store_span("\0\0\0\4", 4), ERR_VERSION, "newer release");
+	refuses_with(*state, "format", store_span("\0\0\0\5", 4), ERR_VERSION, "newer release");
 }
 
 static void
