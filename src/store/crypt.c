@@ -13,22 +13,31 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "store/internal.h"
 
-/* Of a database's first page: the number of the cipher, 0 for none. */
+/* Of a database's first page: what kind of file it is, in either byte order; the number of the
+ * cipher, 0 for none. */
+#define META_MAGIC 12
+#define MAGIC_BTREE UINT32_C(0x053162)
 #define META_CIPHER 24
 #define META_PROBE 32
+
 #define PATH_BYTES 4200
 
-/* 1 encrypted, 0 not, -1 there is no file. */
+/* 1 encrypted, 0 not, -1 there is no such file. */
 static int
 is_encrypted(int fd)
 {
 	uint8_t head[META_PROBE];
+	uint32_t magic;
 
 	if (fd < 0 || pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head))
+		return -1;
+	memcpy(&magic, head + META_MAGIC, sizeof(magic));
+	if (magic != MAGIC_BTREE && __builtin_bswap32(magic) != MAGIC_BTREE)
 		return -1;
 	return head[META_CIPHER] != 0;
 }
@@ -72,7 +81,7 @@ store_crypt_key_fits(const char *dir, const char *key, struct err *e)
 	if (store_crypt_open(dir, key, &db) != 0)
 		return err_set(e, ERR_CORRUPT,
 		    "%s/%s: encrypted with another key than the one in the pepper file, or "
-		    "damaged: restore that file, or a backup",
+		    "damaged: put that file back, or restore a backup",
 		    dir, store_db_specs[STORE_DB_META].file);
 	(void)db->close(db, 0);
 	return 0;

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "store/internal.h"
 
 #define FILE_MODE 0600
@@ -185,8 +186,9 @@ env_open(struct store *s, uint64_t cache_bytes, struct err *e)
 {
 	const uint32_t all = DB_INIT_MPOOL | DB_INIT_TXN | DB_INIT_LOG;
 
-	if (set_hooks(s, e) != 0 || store_mark_read(s, e) != 0 || store_crypt_check(s, e) != 0 ||
-	    store_pages_whole(s, e) != 0 || store_mark_expect(s, e) != 0)
+	if (set_hooks(s, e) != 0 || store_mark_read(s, e) != 0 || store_pages_whole(s, e) != 0 ||
+	    store_crypt_check(s, e) != 0 || store_sums_learn(s, e) != 0 ||
+	    store_mark_expect(s, e) != 0)
 		return -1;
 	if (s->marked.file != 0 && (env_make(s, CACHE_MIN, DB_INIT_LOG, e) != 0 ||
 				       store_mark_check(s, e) != 0 || env_end(s, e) != 0))
@@ -249,7 +251,10 @@ dbs_open(struct store *s, struct err *e)
 {
 	int which, known;
 
-	if (db_open(s, STORE_DB_META, DB_CREATE, e) != 0 || (known = store_format_read(s, e)) < 0)
+	/* In a new store, its checksums can be learnt now. */
+	if (db_open(s, STORE_DB_META, DB_CREATE, e) != 0 ||
+	    (s->sums.how == STORE_SUMS_UNKNOWN && store_sums_learn(s, e) != 0) ||
+	    (known = store_format_read(s, e)) < 0)
 		return -1;
 	for (which = STORE_DB_META + 1; which < STORE_DBS; which++)
 		if (db_open(s, (enum store_db)which, known ? 0 : DB_CREATE, e) != 0)
@@ -340,5 +345,6 @@ store_close(struct store **sp)
 	free(s->journal);
 	store_redo_end(s);
 	store_windows_forget(s);
+	secret_wipe(&s->sums, sizeof(s->sums));
 	free(s);
 }

@@ -72,6 +72,12 @@ struct store_state {
 	size_t waiting;			 /* logs that are not read since the start */
 };
 
+/* How pages are checked (sums.c): not at all, or with the hash states that a key leads to. */
+struct store_sums {
+	enum { STORE_SUMS_UNKNOWN, STORE_SUMS_PLAIN, STORE_SUMS_KEYED } how;
+	uint32_t inner[5], outer[5];
+};
+
 struct store {
 	DB_ENV *env;
 	DB *dbs[STORE_DBS];
@@ -82,7 +88,7 @@ struct store {
 	int has_mark;	/* the file said so */
 	int needs_mark; /* the store says that there is one */
 	int new_store;	/* being made */
-	int encrypted;
+	struct store_sums sums;
 	uint64_t min_free_bytes;
 	int64_t opened_us, recovery_us;
 
@@ -170,11 +176,17 @@ int store_pages_check(struct store *, enum store_db, struct err *)
 int store_pages_begin(struct store *, enum store_db, int writes, struct err *)
     __attribute__((warn_unused_result));
 void store_pages_end(void);
-/* The same of a file of such pages that was opened without an environment; ${sums}: not encrypted.
- */
-void store_pages_alone(uint32_t page_bytes, int sums);
+/* The same of a file of such pages that was opened without an environment. */
+void store_pages_alone(const struct store *, uint32_t page_bytes);
 /* In the batch that makes a new store. */
 int store_pages_first(struct store *, struct err *) __attribute__((warn_unused_result));
+
+/* ---- sums.c: checksums of pages ---- */
+
+/* Does the checksum of a page of ${n} bytes, as it lies on the disk, fit?  1 or 0. */
+int store_sums_fit(const struct store_sums *, const uint8_t *page, size_t n);
+/* s->sums from s->key; behind something that had Berkeley DB open the file of `meta`. */
+int store_sums_learn(struct store *, struct err *) __attribute__((warn_unused_result));
 
 /* ---- crypt.c ---- */
 

@@ -125,7 +125,7 @@ store_meta_peek(struct store *s, const char *name, uint8_t *buf, size_t cap, siz
 
 	if (store_crypt_open(s->dir, s->key, &db) != 0)
 		return 0;
-	store_pages_alone(store_db_specs[STORE_DB_META].page_bytes, s->key == NULL);
+	store_pages_alone(s, store_db_specs[STORE_DB_META].page_bytes);
 	ret = db->get(db, NULL, &k, &v, 0);
 	store_pages_end();
 	(void)db->close(db, 0);

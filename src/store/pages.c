@@ -13,7 +13,7 @@
  * So (1) at opening, a file must be as long as its first page says; (2) while an access method
  * works, a page that comes from the disk is looked at before Berkeley DB does: when it is of zeros,
  * or its checksum does not fit, it is a page that cannot be read, which is an error of that call
- * and of nothing else.  (An encrypted store's checksums are left to Berkeley DB.)
+ * and of nothing else.
  *
  * Runs in the owner's main thread.  Recovery is left alone: what was allocated and not written yet
  * is a page of zeros rightly there, and its checkpoint writes them all; damage that it meets keeps
@@ -40,69 +40,21 @@
 	96 /* a u32 for each doubling: pages that lie before that generation's buckets */
 #define META_SPARES_N 32
 
-/* Of any page: its type; where the checksum is, in first pages and in others. */
-#define PAGE_TYPE 25
-#define TYPE_META_FIRST 8
-#define TYPE_META_LAST 10
-#define META_SUM 492
-#define META_BYTES 512
-#define PAGE_SUM 28
-#define SUM_BYTES 4
-
 #define NO_PAGE UINT32_MAX
 #define BUCKET_PROBES 64
 
-/* The call that runs in this thread: how long its pages are (0: none does), whether they have a
- * checksum that we know, which may be of zeros; and the page that could not be read. */
+/* The call that runs in this thread: how long its pages are (0: none does), how they are checked,
+ * which may be of zeros; and the page that could not be read. */
 static _Thread_local struct {
 	uint32_t page_bytes, may_lack, bad_page;
-	int sums, bad;
+	const struct store_sums *sums;
+	int bad;
 } running;
 
 static int
 is_zero(const uint8_t *p, size_t n)
 {
 	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
-}
-
-/* h * 33 + byte for each; eight at a time, which need not wait for one another. */
-static uint32_t
-sum(uint32_t h, const uint8_t *p, size_t n)
-{
-	enum { P1 = 33, P2 = P1 * 33, P3 = P2 * 33, P4 = P3 * 33 };
-	const uint32_t p5 = P4 * 33u, p6 = p5 * 33u, p7 = p6 * 33u, p8 = p7 * 33u;
-
-	for (; n >= 8; n -= 8, p += 8)
-		h = h * p8 + (p[0] * p7 + p[1] * p6 + p[2] * p5 + p[3] * (uint32_t)P4) +
-		    (p[4] * (uint32_t)P3 + p[5] * (uint32_t)P2 + p[6] * (uint32_t)P1 + p[7]);
-	for (; n > 0; n--, p++)
-		h = h * P1 + p[0];
-	return h;
-}
-
-/* Berkeley DB's checksum over ${n} bytes, taking that itself for zero. */
-static int
-sum_fits(const uint8_t *page, size_t n, size_t at)
-{
-	static const uint8_t zeros[SUM_BYTES];
-	uint32_t is, should = sum(sum(sum(0, page, at), zeros, SUM_BYTES), page + at + SUM_BYTES,
-			 n - at - SUM_BYTES);
-
-	memcpy(&is, page + at, sizeof(is));
-	/* A file that was made by a machine of the other byte order. */
-	return is == should || __builtin_bswap32(is) == should;
-}
-
-static int
-page_fits(const uint8_t *page, size_t n)
-{
-	uint8_t type = page[PAGE_TYPE];
-
-	if (!running.sums)
-		return 1;
-	return type >= TYPE_META_FIRST && type <= TYPE_META_LAST
-		   ? sum_fits(page, META_BYTES, META_SUM)
-		   : sum_fits(page, n, PAGE_SUM);
 }
 
 ssize_t
@@ -117,7 +69,7 @@ store_pages_pread(int fd, void *buf, size_t n, off_t at)
 	if (running.page_bytes == 0 || n != running.page_bytes || got != (ssize_t)n)
 		return got;
 	page = (uint64_t)at / n;
-	if (is_zero(buf, n) ? page == running.may_lack : page_fits(buf, n))
+	if (is_zero(buf, n) ? page == running.may_lack : store_sums_fit(running.sums, buf, n))
 		return got;
 	running.bad = 1;
 	running.bad_page = (uint32_t)page;
@@ -202,17 +154,12 @@ store_pages_check(struct store *s, enum store_db which, struct err *e)
 	const struct store_db_spec *spec = &store_db_specs[which];
 	const uint8_t *page;
 	uint64_t there, said;
-	uint32_t flags;
 	struct stat st;
-	int ret;
 
 	if (fstatat(s->dir_fd, spec->file, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return err_sys(e, "%s/%s", s->dir, spec->file);
 	if (page_get(s, which, &page, e) != 0)
 		return -1;
-	if ((ret = s->dbs[which]->get_flags(s->dbs[which], &flags)) != 0)
-		return store_fail(s, ret, spec->file, e);
-	s->encrypted = (flags & DB_ENCRYPT) != 0;
 	there = (uint64_t)st.st_size / spec->page_bytes;
 	said = (uint64_t)u32_at(page, META_LAST_PAGE) + 1;
 	if (page_put(s, which, page, e) != 0)
@@ -248,7 +195,7 @@ store_pages_begin(struct store *s, enum store_db which, int writes, struct err *
 
 	running.may_lack = NO_PAGE;
 	running.bad = 0;
-	running.sums = !s->encrypted;
+	running.sums = &s->sums;
 	if (writes && spec->type == DB_HASH) {
 		if (page_get(s, which, &meta, e) != 0)
 			return -1;
@@ -261,11 +208,11 @@ store_pages_begin(struct store *s, enum store_db which, int writes, struct err *
 }
 
 void
-store_pages_alone(uint32_t page_bytes, int sums)
+store_pages_alone(const struct store *s, uint32_t page_bytes)
 {
 	running.may_lack = NO_PAGE;
 	running.bad = 0;
-	running.sums = sums;
+	running.sums = &s->sums;
 	running.page_bytes = page_bytes;
 }
 

@@ -464,10 +464,14 @@ def test_read_only_while_it_runs(daemon, disk):
 
 # ---- damage while it runs ----
 
-@pytest.mark.parametrize("how", ["bit", "zeros", "cut"])
+@pytest.mark.parametrize("how", ["bit", "zeros", "cut", "bit, encrypted"])
 def test_damage_is_met(daemon, how):
     """keys.db is damaged while nobody looks: a key on a damaged page is unavailable, never unknown, each time; the others are served by the same
     keeper; the log names file, page and mend. A file that was cut is refused. What is restored is taken up."""
+    how, _, encrypted = how.partition(", ")
+    if encrypted:
+        daemon.write_conf(encrypt_store=True)
+        daemon.tool("pepper", "add", check=0)
     daemon.start()
     made = list(create_many(daemon, 60).values())
     daemon.stop()

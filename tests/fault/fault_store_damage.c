@@ -340,6 +340,10 @@ main(int argc, char **argv)
 		test_damage_of_a_closed_store, fixture_make, fixture_free),
 	    cmocka_unit_test_setup_teardown(
 		test_damage_of_a_killed_store, fixture_make, fixture_free),
+	    {"test_damage_of_a_closed_store (encrypted)", test_damage_of_a_closed_store,
+		fixture_make_encrypted, fixture_free, NULL},
+	    {"test_damage_of_a_killed_store (encrypted)", test_damage_of_a_killed_store,
+		fixture_make_encrypted, fixture_free, NULL},
 	};
 	const char *more = getenv("LONG");
 

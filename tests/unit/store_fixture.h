@@ -25,6 +25,7 @@ struct fixture {
 	char top[256];	      /* mkdtemp's */
 	char dir[280];	      /* the store's, in it */
 	uint64_t cache_bytes; /* 0: FIXTURE_CACHE */
+	const char *key;      /* NULL: not encrypted */
 	struct store *s;
 	struct err e;
 };
@@ -33,6 +34,7 @@ static inline struct store *
 fixture_try(struct fixture *f)
 {
 	struct store_options options = {.dir = f->dir,
+	    .key = f->key,
 	    .cache_bytes = f->cache_bytes != 0 ? f->cache_bytes : FIXTURE_CACHE,
 	    .min_free_bytes = 4096};
 
@@ -84,6 +86,15 @@ fixture_make(void **state)
 	n = snprintf(f->dir, sizeof(f->dir), "%s/store", f->top);
 	assert_true(n > 0 && (size_t)n < sizeof(f->dir));
 	*state = f;
+	return 0;
+}
+
+static inline int
+fixture_make_encrypted(void **state)
+{
+	fixture_make(state);
+	((struct fixture *)*state)->key =
+	    "00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef";
 	return 0;
 }
 

@@ -465,6 +465,36 @@ test_a_damaged_page_is_an_error_of_who_needs_it(void **state)
 	assert_true(bad[0] > 0 && bad[0] < 200 && bad[1] == bad[0]);
 }
 
+/* A library that computes otherwise than we know is left to find damage itself, as it did. */
+static void
+test_checksums_that_are_not_known(void **state)
+{
+	struct fixture *f = *state;
+	unsigned stopped = 0;
+	struct key k;
+
+	f->key = "00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef";
+	fixture_open(f);
+	assert_int_equal(f->s->sums.how, STORE_SUMS_KEYED);
+	for (unsigned n = 0; n < 400; n++)
+		key_put(f, n);
+	fixture_reopen(f);
+	assert_int_equal(f->s->sums.how, STORE_SUMS_KEYED);
+	store_close(&f->s);
+	scribble(f, "keys.db", 4096 * 4 + 100, 16);
+	fixture_open(f);
+	f->s->sums.how = STORE_SUMS_UNKNOWN;
+	for (unsigned n = 0; n < 400; n++) {
+		key_make(&k, n);
+		if (store_key_find(f->s, span_of(k.rec.id), k.digest, &f->e) != 1 ||
+		    store_key_get(f->s, k.digest, f->s->record, &k.rec, &f->e) != 1) {
+			assert_error(f, ERR_UNAVAILABLE, "restart");
+			stopped++;
+		}
+	}
+	assert_true(stopped > 0);
+}
+
 struct many {
 	unsigned from, to;
 	int fails; /* behind the last */
@@ -736,6 +766,10 @@ test_stat(void **state)
 
 #define LEAKY(fn) cmocka_unit_test_setup_teardown(fn, fixture_make_leaky, fixture_free_leaky)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_make, fixture_free)
+#define ENCRYPTED(fn)                                                                              \
+	{                                                                                          \
+#fn " (encrypted)", fn, fixture_make_encrypted, fixture_free, NULL                 \
+	}
 
 /* A lost file is not made anew: without plans, say, keys would have no limits. */
 static void
@@ -828,7 +862,8 @@ static int
 page_2_is_found(struct fixture *f)
 {
 	struct findings found = {.n = 0};
-	const struct store_verify with = {.found = on_found, .at = on_record, .cookie = &found};
+	const struct store_verify with = {
+	    .key = f->key, .found = on_found, .at = on_record, .cookie = &found};
 
 	alarm(60);
 	return store_verify_files(f->dir, &with, &f->e) != 0 || found.n != 1 ||
@@ -842,7 +877,8 @@ test_a_damaged_page_is_found(void **state)
 {
 	struct fixture *f = *state;
 	struct findings found = {.n = 0};
-	const struct store_verify with = {.found = on_found, .at = on_record, .cookie = &found};
+	const struct store_verify with = {
+	    .key = f->key, .found = on_found, .at = on_record, .cookie = &found};
 
 	fixture_open(f);
 	for (unsigned i = 0; i < 300; i++)
@@ -862,6 +898,7 @@ main(void)
 	    T(test_a_missing_file),
 	    T(test_files_that_are_none),
 	    T(test_a_damaged_page_is_found),
+	    ENCRYPTED(test_a_damaged_page_is_found),
 	    T(test_umask_cannot_lock_the_owner_out),
 	    T(test_reopens_with_all_that_was_there),
 	    T(test_recovers_after_its_owner_died),
@@ -883,7 +920,10 @@ main(void)
 	    T(test_refuses_damaged_counts),
 	    T(test_refuses_keys_of_no_format),
 	    T(test_a_damaged_page_is_an_error_of_who_needs_it),
+	    ENCRYPTED(test_a_damaged_page_is_an_error_of_who_needs_it),
 	    T(test_a_store_larger_than_its_cache),
+	    ENCRYPTED(test_a_store_larger_than_its_cache),
+	    LEAKY(test_checksums_that_are_not_known),
 	    LEAKY(test_a_damaged_file_is_refused),
 	    T(test_a_stopped_store_fails_every_call),
 	    T(test_housekeeping_removes_logs),
