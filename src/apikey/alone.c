@@ -12,8 +12,8 @@
  * audit trail then records.
  *
  * Invariants: what needs root (the directory) happens before service_become, everything else after
- * it; a change is answered only after it is hard on disk; the store is closed before the process
- * ends.
+ * it; no store is made where a service runs, whose own is then gone, or about to come; a change is
+ * answered only after it is hard on disk; the store is closed before the process ends.
  */
 
 #include <sys/socket.h>
@@ -70,14 +70,16 @@ alone_open(struct alone *a, struct err *e)
 	const struct config *c = a->config;
 	struct store_options options = {.dir = c->state_dir,
 	    .cache_bytes = c->cache_bytes,
-	    .min_free_bytes = c->min_free_bytes};
+	    .min_free_bytes = c->min_free_bytes,
+	    .there = service_runs(c)};
 	struct service service;
 	char *key = NULL;
 
 	if (service_find(c, &service, e) == -1)
 		return -1;
 	/* Without the rights to make it, store_open has the better words. */
-	if (service_make_dir(&service, c->state_dir, 0700, 1, e) == -1 && service.change)
+	if (!options.there && service_make_dir(&service, c->state_dir, 0700, 1, e) == -1 &&
+	    service.change)
 		return -1;
 	if (service_become(&service, e) == -1 || confine_enter(c, e) == -1)
 		return -1;

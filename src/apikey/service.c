@@ -55,6 +55,23 @@ service_find(const struct config *config, struct service *s, struct err *e)
 	return 0;
 }
 
+int
+service_runs(const struct config *config)
+{
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/" CONFIG_PID_FILE, config->run_dir), fd, runs;
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return 0;
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) == -1)
+		return 0;
+	/* Anybody may hold a lock for reading. */
+	runs = fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type == F_WRLCK;
+	close(fd);
+	return runs;
+}
+
 /* mkdir ${path} and what is missing above it; 1 when ${path} was made, 0 when it was there, -1. */
 static int
 make_path(const char *path, mode_t mode)

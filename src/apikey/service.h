@@ -24,6 +24,9 @@ struct service {
 int service_find(const struct config *, struct service *, struct err *)
     __attribute__((warn_unused_result));
 
+/* Does a supervisor of this configuration run?  1 or 0 (also when it cannot be told). */
+int service_runs(const struct config *);
+
 /*
  * service_make_dir(S, path, mode, own, e): when it is missing, make it, and its parents with 0755,
  * whatever the umask.

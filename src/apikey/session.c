@@ -7,7 +7,8 @@
  *
  * Whoever owns the store at this moment may be about to stop being its owner: a keeper that is just
  * starting holds the lock before it listens, and another command of the tool holds it for
- * milliseconds. So a busy store is asked for again, both ways, for a few seconds.
+ * milliseconds. So a busy store is asked for again, both ways, for a few seconds; and so is one
+ * that is not there under a service that runs, which is about to make it, or has lost it.
  *
  * It does not know operations; requests and results are the commands' matter.
  *
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #include "apikey/alone.h"
+#include "apikey/service.h"
 #include "apikey/session.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -242,6 +244,12 @@ may_own(const struct config *config)
 }
 
 static int
+may_come(const struct session *s, const struct err *e)
+{
+	return e->code == ERR_BUSY || (e->code == ERR_UNAVAILABLE && service_runs(s->config));
+}
+
+static int
 session_open(struct session *s, struct err *e)
 {
 	const struct timespec pause = {0, BUSY_PAUSE_NS};
@@ -253,7 +261,7 @@ session_open(struct session *s, struct err *e)
 			return rc == 1 ? 0 : -1;
 		if (open_alone(s, e) == 0)
 			return 0;
-		if (e->code != ERR_BUSY || clock_mono_us() >= give_up_us)
+		if (!may_come(s, e) || clock_mono_us() >= give_up_us)
 			break;
 		(void)nanosleep(&pause, NULL);
 	}

@@ -20,6 +20,7 @@
 
 #include "apikeyd/pidfile.h"
 #include "base/span.h"
+#include "config/config.h"
 
 /* The pid in the file, 0 when there is none. */
 static unsigned
@@ -80,7 +81,7 @@ pidfile_open(struct pidfile *F, const char *run_dir, struct err *e)
 
 	memset(F, 0, sizeof(*F));
 	F->fd = -1;
-	n = snprintf(F->path, sizeof(F->path), "%s/apikeyd.pid", run_dir);
+	n = snprintf(F->path, sizeof(F->path), "%s/" CONFIG_PID_FILE, run_dir);
 	if (n < 0 || (size_t)n >= sizeof(F->path))
 		return err_set(e, ERR_INPUT, "run_dir is too long");
 	while ((got = lock(F, run_dir, e)) == 0)

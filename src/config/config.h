@@ -17,6 +17,9 @@
 
 #define CONFIG_LIST_MAX 64
 
+/* In run_dir; locked for writing as long as a supervisor runs. */
+#define CONFIG_PID_FILE "apikeyd.pid"
+
 enum config_ratelimit { RATELIMIT_DRAFT, RATELIMIT_LEGACY, RATELIMIT_BOTH, RATELIMIT_OFF };
 
 /* What is done with a key that is in client-side code, and with one that was seen in the open. */

@@ -230,7 +230,7 @@ static const struct setting table[] = {
 	.doc = "Encrypt the store's files with AES. The key is a line of the pepper file that "
 	       "`apikey pepper add` makes; without it neither the store nor a backup of it can be "
 	       "read. A check that finds its pages in the cache costs the same; what is written "
-	       "and read costs up to three times as much. A store that is there already: "
+	       "and read costs up to four times as much. A store that is there already: "
 	       "`apikey db dump`, stop, change the setting, `apikey db load`."},
     {.name = "min_free_space",
 	.kind = SETTING_SIZE,

@@ -179,7 +179,7 @@ store_dir_there(struct store *s, struct err *e)
 		return 0;
 	if (errno != ENOENT)
 		return err_sys(e, "%s/%s", s->dir, store_db_specs[STORE_DB_META].file);
-	return err_set(e, ERR_CORRUPT,
+	return err_set(e, ERR_UNAVAILABLE,
 	    "%s: the store that was served from here is gone: put it back, or restore a backup; to "
 	    "begin with an empty one, restart apikeyd",
 	    s->dir);

@@ -4,6 +4,7 @@ there, no verdict is ever wrong (503 is right), service comes back by itself. In
 The list of all faults and where each is tested is in tests/fault/README.md.
 """
 
+import concurrent.futures
 import errno
 import json
 import mmap
@@ -519,6 +520,11 @@ def test_a_store_that_is_deleted(daemon):
     os.kill(old, signal.SIGKILL)
     wait_until(lambda: "is gone: put it back" in daemon.log(), "what is missing is said")
     assert {daemon.ask(key).status for _ in range(3)} == {503}
+    assert not (state / "meta.db").exists()
+    # Nor does the tool make one, which the next keeper would have taken for the store.
+    with concurrent.futures.ThreadPoolExecutor() as both:
+        for done in both.map(lambda words: daemon.tool(*words), (["list"], ["create", "--owner", "new"])):
+            assert done.returncode == 3 and "is gone: put it back" in done.stderr, done
     assert not (state / "meta.db").exists()
     for path in away.iterdir():
         path.replace(state / path.name)
