@@ -17,6 +17,7 @@
 #include "apikey/audit.h"
 #include "apikey/commands.h"
 #include "apikey/copies.h"
+#include "apikey/manifest.h"
 #include "apikey/output.h"
 #include "apikey/progress.h"
 #include "apikey/service.h"
@@ -51,6 +52,19 @@ verify_trail(struct tool *t, struct copies_findings *f, struct err *e)
 	return 0;
 }
 
+/* A directory without one may be a store's own; one that is damaged keeps a backup from being
+ * restored. */
+static void
+verify_manifest(struct verifying *v)
+{
+	int fd = store_source_file(v->source, SNAPSHOT_MANIFEST);
+	char made[MANIFEST_TIME];
+	struct err why;
+
+	if (fd >= 0 && manifest_read(fd, store_source_dir(v->source), made, &why) != 0)
+		copies_found(&v->found, why.msg);
+}
+
 /* It cannot be recovered: which of its files is damaged? */
 static int
 verify_source(struct verifying *v, struct err *e)
@@ -80,6 +94,7 @@ look(struct verifying *v, struct err *e)
 		of = store_source_dir(v->source);
 		if (copies_encrypted_right(t, v->source, e) != 0)
 			return -1;
+		verify_manifest(v);
 	}
 	rc = v->source != NULL ? snapshot_of(t, v->source, dir, &v->progress, e)
 			       : snapshot_take(t, dir, &v->progress, e);
@@ -153,16 +168,27 @@ end(void *cookie, int rc, struct err *e)
 	return rc;
 }
 
-/* A name in it that is no file is found before anything is copied. */
+/* A name in it that is no file, or is missing, is found before anything is copied.  0, or -1: what
+ * there is to say of it is found, or in ${e}. */
 static int
 open_source(struct verifying *v, const char *dir, struct err *e)
 {
+	const char *missing;
+	char text[sizeof(e->msg)];
+
 	v->name = dir;
-	if ((v->source = store_source_open(dir, e)) != NULL)
-		return 0;
-	if (e->code == ERR_CORRUPT)
-		copies_found(&v->found, e->msg);
-	return -1;
+	if ((v->source = store_source_open(dir, e)) == NULL) {
+		if (e->code == ERR_CORRUPT)
+			copies_found(&v->found, e->msg);
+		return -1;
+	}
+	if (store_source_is_none(v->source))
+		return err_set(e, ERR_NOT_FOUND, "%s: there is no backup, nor a store", dir);
+	for (size_t i = 0; (missing = store_source_missing(v->source, i)) != NULL; i++) {
+		(void)snprintf(text, sizeof(text), "%s/%s: missing", dir, missing);
+		copies_found(&v->found, text);
+	}
+	return v->found.n == 0 ? 0 : -1;
 }
 
 int
@@ -179,8 +205,10 @@ cmd_db_verify(struct tool *t, struct options *o, struct err *e)
 	progress_begin(&v.progress);
 	if (service_find(t->config, &service, e) != 0)
 		return -1;
-	if (dir != NULL && open_source(&v, dir, e) != 0)
+	if (dir != NULL && open_source(&v, dir, e) != 0) {
+		store_source_close(&v.source);
 		return v.found.n > 0 ? report(&v, e) : -1;
+	}
 	copies_quiet(t);
 	if (copies_enter(t, &service, 0, e) == 0)
 		rc = apart_run(&apart, e);

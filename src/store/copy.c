@@ -103,6 +103,17 @@ copy_bytes(struct copy *c, int in, int out, const char *name, struct err *e)
 	return fsync(out) == 0 ? 0 : err_sys(e, "%s/%s: cannot sync", c->to, name);
 }
 
+/* Always -1; errno says why. */
+static int
+cannot_open(const struct copy *c, const char *name, struct err *e)
+{
+	if (errno == ENOENT)
+		return err_set(e, ERR_CORRUPT, "%s/%s: missing: restore a backup", c->from, name);
+	if (errno == ELOOP)
+		return err_set(e, ERR_CORRUPT, "%s/%s: is no file", c->from, name);
+	return err_sys(e, "%s/%s: cannot open", c->from, name);
+}
+
 /* A descriptor of ours, at the beginning of the file. */
 static int
 open_from(struct copy *c, const char *name, struct err *e)
@@ -112,7 +123,7 @@ open_from(struct copy *c, const char *name, struct err *e)
 
 	if (c->source != NULL) {
 		if ((fd = store_source_file(c->source, name)) < 0)
-			return err_sys(e, "%s/%s: cannot open", c->from, name);
+			return cannot_open(c, name, e);
 		/* It may have been read before. */
 		if (lseek(fd, 0, SEEK_SET) != 0 || (fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
 			return err_sys(e, "%s/%s: cannot read", c->from, name);
@@ -120,7 +131,7 @@ open_from(struct copy *c, const char *name, struct err *e)
 	}
 	/* Whose directory it is may not be who we are: no waiting for the other end of a pipe. */
 	if ((fd = openat(c->from_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
-		return err_sys(e, "%s/%s: cannot open", c->from, name);
+		return cannot_open(c, name, e);
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return fd;
 	close(fd);

@@ -45,6 +45,8 @@ open_file(int dir_fd, const char *dir, uid_t owner, const char *name, struct err
 	int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 
+	if (fd < 0 && errno == ELOOP)
+		return err_set(e, ERR_CORRUPT, "%s/%s: is no file", dir, name);
 	if (fd < 0)
 		return err_sys(e, "%s/%s: cannot open", dir, name);
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
@@ -92,7 +94,10 @@ store_source_open(const char *dir, struct err *e)
 	if (s == NULL || (s->dir = strdup(dir)) == NULL)
 		err_sys(e, "%s", dir);
 	else if ((fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		err_sys(e, "%s", dir);
+		(void)(errno == ENOENT || errno == ENOTDIR
+			   ? err_set(
+				 e, ERR_NOT_FOUND, "%s: there is no backup: no such directory", dir)
+			   : err_sys(e, "%s", dir));
 	else if ((n = scandirat(fd, ".", &names, is_file, alphasort)) < 0)
 		err_sys(e, "%s: cannot list", dir);
 	else
@@ -139,6 +144,24 @@ store_source_file(const struct store_source *s, const char *name)
 			return s->files[i].fd;
 	errno = ENOENT;
 	return -1;
+}
+
+const char *
+store_source_missing(const struct store_source *s, size_t at)
+{
+	for (int which = 0; which < STORE_DBS; which++)
+		if (store_source_file(s, store_db_specs[which].file) < 0 && at-- == 0)
+			return store_db_specs[which].file;
+	return NULL;
+}
+
+int
+store_source_is_none(const struct store_source *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (store_is_file(s->files[i].name))
+			return 0;
+	return 1;
 }
 
 const char *

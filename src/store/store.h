@@ -457,14 +457,19 @@ int store_copy(const char *from, const char *to, store_copied_fn *, void *, stru
 /*
  * store_source_open(dir, e): the files of a store that nobody owns, and ${dir}/backup.json, opened
  * by one who may for one who may not: what is copied of it needs no right any more.  NULL:
- * ERR_CORRUPT when a name is no file, ERR_DENIED when root would open what belongs to another user
- * than ${dir}.  What is missing is noticed by who copies.
+ * ERR_NOT_FOUND when there is no directory, ERR_CORRUPT when a name is no file, ERR_DENIED when
+ * root would open what belongs to another user than ${dir}.  What is missing is noticed by who
+ * copies, or asks.
  */
 #define STORE_SOURCE_MANIFEST "backup.json"
 struct store_source;
 struct store_source *store_source_open(const char *dir, struct err *);
 void store_source_close(struct store_source **); /* harmless on NULL */
 const char *store_source_dir(const struct store_source *);
+/* The name of the database number ${at} of those that are missing; NULL behind the last. */
+const char *store_source_missing(const struct store_source *, size_t at);
+/* Is there nothing of a store?  1 or 0. */
+int store_source_is_none(const struct store_source *);
 /* Is it encrypted?  1, 0, -1 it has no file that would tell. */
 int store_source_encrypted(const struct store_source *);
 /* The descriptor, which stays the source's, of one of them; -1 and errno. */

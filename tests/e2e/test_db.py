@@ -557,6 +557,50 @@ def test_a_backup_whose_log_is_not_whole(daemon, directory, bad):
     assert "is whole" in tool(daemon, "db", "verify").stdout
 
 
+def link(path):
+    path.rename(path.parent / "elsewhere")
+    path.symlink_to("elsewhere")
+
+
+# What is done to a backup, and what verify says of it; without a name: it is none, which is no finding.
+INCOMPLETE = {
+    "a database": (lambda d: (d / "journal.db").unlink(), "journal.db: missing"),
+    "the format's": (lambda d: (d / "meta.db").unlink(), "meta.db: missing"),
+    "a link": (lambda d: link(d / "keys.db"), "keys.db: is no file"),
+    "a pipe": (lambda d: ((d / "keys.db").unlink(), os.mkfifo(d / "keys.db")), "keys.db: is no file"),
+    "the logs": (lambda d: [f.unlink() for f in d.glob("log.*")], "there is no log"),
+    "all but one": (lambda d: [f.unlink() for f in d.iterdir() if f.name not in ("keys.db", "backup.json")], "meta.db: missing"),
+    "empty": (lambda d: (d / "keys.db").write_bytes(b""), "keys.db: page 0 is damaged"),
+    "its description": (lambda d: (d / "backup.json").write_bytes(b"{"), "backup.json: not of a backup"),
+    "everything": (lambda d: [f.unlink() for f in d.iterdir()], None),
+    "the directory": (shutil.rmtree, None),
+    "no directory": (lambda d: (shutil.rmtree(d), d.write_bytes(b"")), None),
+}
+
+
+def test_backups_that_lack_something(daemon, directory):
+    """A finding of verify, exit 1, whatever it is (a database that was missing was exit 3, as if there were no store); restore leaves the store as it is."""
+    daemon.pepper()
+    tool(daemon, "create", "--owner", "a")
+    tool(daemon, "db", "backup", directory / "whole")
+    tool(daemon, "create", "--owner", "b")
+    there, state = ids(daemon), pathlib.Path(daemon.settings["state_dir"])
+    for what, (spoil, said) in INCOMPLETE.items():
+        shutil.copytree(directory / "whole", directory / "b")
+        spoil(directory / "b")
+        done = tool(daemon, "db", "verify", directory / "b", status=1)
+        if said is None:
+            assert done.stdout == "" and f"{directory}/b: " in done.stderr and "no backup" in done.stderr, (what, done)
+        else:
+            assert f"{directory}/b" in done.stdout and said in done.stdout and done.stderr == "", (what, done)
+        done = tool(daemon, "db", "restore", directory / "b", status=1 if said is None else 3)
+        assert f"{directory}/b" in done.stderr, (what, done)
+        assert ids(daemon) == there and not list(state.glob("re*")), what
+        if (directory / "b").is_dir():
+            shutil.rmtree(directory / "b")
+        (directory / "b").unlink(missing_ok=True)
+
+
 def test_a_store_without_its_mark(daemon, directory):
     """Copied without the file `flushed`: refused by everything, and each names the mend; put back, or accepted, it is the store again."""
     daemon.pepper()
