@@ -12,7 +12,7 @@ import pytest
 
 from harness import fcgi
 from harness.backend import Backend
-from harness.daemon import Daemon, wait_until
+from harness.daemon import Daemon, kill, wait_until
 from harness.nginx import NginxAuthRequest
 
 ATTEMPTS = 20
@@ -204,7 +204,7 @@ def test_kills_restarts_and_reloads_forgive_nothing(gate):
     wait_until(lambda: daemon.log().count("event=child_ready role=worker") == 2, "both serve")
     for pid in list(daemon.children("worker")):
         before = set(daemon.children("worker"))
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         wait_until(lambda: (now := set(daemon.children("worker"))) != before and len(now) == 2, "it is back")
     daemon.wait_ready()
     fail(daemon, 5, **me)

@@ -4,9 +4,7 @@ The real programs, with clocks that the test sets (tests/lib/clock_shim.c). Inva
 """
 
 import mmap
-import os
 import re
-import signal
 import struct
 import subprocess
 import uuid
@@ -149,12 +147,7 @@ def test_a_reboot_with_a_later_clock_is_time_that_passed(daemon, clock, used):
 def test_a_kill_and_a_reboot(daemon, clock, used):
     """Power is lost with nothing said; the battery as well."""
     before = wait_of(daemon, used)
-    for pid in [daemon.process.pid, *daemon.children()]:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    daemon.process.wait()
+    daemon.kill_all()
     clock.reboot(wall=-56 * 365 * DAY)  # 1970
     daemon.start()
     assert before - SLACK <= wait_of(daemon, used) <= before + SAVED

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from harness.backend import Backend
-from harness.daemon import APIKEY, APIKEYD, Daemon, wait_until
+from harness.daemon import APIKEY, APIKEYD, Daemon, stand_still, wait_until
 from harness.fcgi import AUTHORIZER, params_for
 from harness.nginx import NginxAuthRequest
 
@@ -418,7 +418,7 @@ def test_where_the_general_options_may_stand(shared):
 def test_a_keeper_that_hangs_is_exit_code_3(daemon):
     """A command that changes something is not sent twice: nobody knows whether it was done."""
     daemon.start()
-    os.kill(daemon.keeper_pid(), signal.SIGSTOP)
+    stand_still(daemon.keeper_pid())
     done = daemon.tool("create", "--owner", "acme", check=3)
     assert done.stderr.startswith("apikey: ") and done.stderr.count("\n") == 1 and done.stdout == ""
 

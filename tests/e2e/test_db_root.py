@@ -15,7 +15,7 @@ import subprocess
 import termios
 
 import pytest
-from harness.daemon import APIKEY, ROOT, Daemon, for_everybody, wait_until
+from harness.daemon import APIKEY, ROOT, Daemon, children_of, for_everybody, state_of, wait_until
 
 NOBODY = 65534
 COPIES = "apikey-work-*"
@@ -271,19 +271,11 @@ def test_what_root_is_asked_to_open(service, directory, tmp):
 
 # ---- copies that nobody keeps ----
 
-def children(pid):
-    return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def state_of(pid):
-    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-
-
 def standing(d, engine, *command, **kw):
     """A run that stands still with its copy made: the tool, and the process that works."""
     kw = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, **kw}
     p = subprocess.Popen([APIKEY, "-c", d.conf, "db", *map(str, command)], env={**engine.env, "ENGINE_STOP": "1"}, **kw)
-    return p, wait_until(lambda: next((c for c in children(p.pid) if state_of(c) == "T"), None), "the copy is opened")
+    return p, wait_until(lambda: next((c for c in children_of(p.pid) if state_of(c) == "T"), None), "the copy is opened")
 
 
 def stopped(d, engine, tmp, *command):

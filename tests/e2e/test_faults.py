@@ -22,19 +22,10 @@ import time
 
 import pytest
 
-from harness.daemon import APIKEY, ROOT, Daemon, wait_until
+from harness.daemon import APIKEY, ROOT, Daemon, kill, stand_still, state_of, wait_until
 from harness.fcgi import params_for
 
 LIMIT = 100000000
-
-
-def gone(pid):
-    """Or dead, and waiting for somebody to ask how it ended."""
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            return f.read().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def deaths(d, role="keeper"):
@@ -114,6 +105,17 @@ def check_acknowledged(daemon, lines):
     return len(keys)
 
 
+def opening(directory):
+    """Seconds that it takes to open a store here and now, by a tool that is alone with it."""
+    d, took = Daemon(directory / "other"), []
+    d.pepper()
+    for _ in range(3):
+        began = time.monotonic()
+        d.tool("list", check=0)
+        took.append(time.monotonic() - began)
+    return sorted(took)[1]
+
+
 def test_kills_under_load(daemon, directory, scale):
     """The keeper is killed again and again, also while it recovers, the pepper is renewed meanwhile. Nobody is told anything wrong, nobody is
     refused, and the first answer after a kill comes soon."""
@@ -132,13 +134,13 @@ def test_kills_under_load(daemon, directory, scale):
                 wait_until(lambda: witnesses.acknowledged() > before, "changes are acknowledged", 60)
                 time.sleep(random_pause.uniform(0, 0.03))  # which instruction is hit: not waited for anything
                 pid = daemon.keeper_pid()
-                os.kill(pid, signal.SIGKILL)
                 killed = time.monotonic()
+                kill(pid)
                 if i % 5 == 4:
                     # Its successor as well, at some point of its recovery.
                     successor = wait_until(lambda: next((p for p in daemon.children("keeper") if p != pid), None), "another keeper")
                     time.sleep(random_pause.uniform(0, 0.02))
-                    os.kill(successor, signal.SIGKILL)
+                    kill(successor)
                 assert c.request(params_for(other)).status == 200
                 if i % 5 != 4:
                     pauses.append(time.monotonic() - killed)
@@ -155,8 +157,8 @@ def test_kills_under_load(daemon, directory, scale):
     assert used == counts[2]["200"]
     pauses.sort()
     print(f"{kills} kills; first answer after {pauses[len(pauses) // 2] * 1000:.0f} ms (median), {pauses[int(len(pauses) * 0.99)] * 1000:.0f} ms (p99)")
-    # A machine that is busy with other things takes longer, but not each time. The long run wants to be alone.
-    assert pauses[len(pauses) // 4] < 0.5
+    # A machine that is busy with other things, or has a slow disk, takes longer, for this as for opening a store at all. The long run wants to be alone.
+    assert pauses[len(pauses) // 4] < 0.5 + 10 * opening(directory), pauses
     if kills > 1000:
         assert pauses[int(len(pauses) * 0.99)] < 0.25
 
@@ -173,20 +175,12 @@ def test_everything_is_killed(directory, scale):
         for _ in range(20):
             admitted += d.ask(key).status == 200
         asked = admitted
-        pids = [d.process.pid, *d.children()]
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        d.process.wait()
-        wait_until(lambda: all(gone(pid) for pid in pids), "all are gone")
+        d.kill_all()
         d.start(wait=i % 2 == 0)
         if i % 2 == 1:
             # Killed on the way, wherever it is.
             time.sleep(pause.uniform(0, 0.1))
-            pids = [d.process.pid, *d.children()]
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
-            d.process.wait()
-            wait_until(lambda: all(gone(pid) for pid in pids), "all are gone")
+            d.kill_all()
             d.start()
     try:
         assert {d.ask(k).status for k in made.values()} == {200}
@@ -225,8 +219,13 @@ def test_many_tools_and_daemons_at_once(daemon, directory):
     wait_until(lambda: daemon.process.poll() is not None or second.process.poll() is not None, "one of them leaves", 30)
     winner = second if daemon.process.poll() is not None else daemon
     loser = daemon if winner is second else second
-    assert loser.process.returncode != 0 and daemon.settings["state_dir"] in loser.log()
+    assert loser.process.returncode != 0 and f"{daemon.settings['state_dir']}: process " in loser.log()
     try:
+        # A slow machine's tools may have the store for longer than a daemon waits for it: then this one leaves, too, and comes again when they are through.
+        wait_until(lambda: winner.process.poll() is not None or winner.said_ready(), "the other one serves")
+        if winner.process.poll() is not None:
+            assert f"{daemon.settings['state_dir']}: process " in winner.log()
+            winner.start()
         winner.wait_ready()
         assert done <= {k["id"] for k in winner.json_lines("list")}
     finally:
@@ -241,7 +240,7 @@ def test_a_stopped_worker(daemon):
     daemon.start()
     _, key = daemon.create("acme")
     stopped = next(iter(daemon.children("worker")))
-    os.kill(stopped, signal.SIGSTOP)
+    stand_still(stopped)
     statuses = []
 
     def replaced():
@@ -250,7 +249,7 @@ def test_a_stopped_worker(daemon):
                 statuses.append(c.request(params_for(key)).status)
         except (OSError, EOFError):
             pass                                    # it went to the stopped one
-        return gone(stopped) and len(daemon.children("worker")) == 2
+        return state_of(stopped) in (None, "Z") and len(daemon.children("worker")) == 2
     wait_until(replaced, "the worker is replaced", 30)
     assert set(statuses) == {200}
     assert "event=child_hangs role=worker" in daemon.log()
@@ -347,6 +346,7 @@ def disk(daemon, directory):
 
 def test_fsync_fails(daemon, disk):
     """EIO: the keeper ends with 74 rather than acknowledging, and is replaced by one that starts from what is there; not in a loop."""
+    daemon.write_conf(keeper_timeout=None)
     daemon.start(env=disk.env)
     kid, key = daemon.create("acme")
     disk.fail("sync", errno.EIO)
@@ -367,7 +367,7 @@ def test_a_disk_that_fails_does_not_make_it_spin(daemon, disk):
     """However long no keeper can start, the pauses between two of them grow."""
     daemon.start(env=disk.env)
     disk.fail("sync", errno.EIO)
-    os.kill(daemon.keeper_pid(), signal.SIGKILL)
+    kill(daemon.keeper_pid())
     wait_until(lambda: re.search(r"restart_in_ms=(399|[4-9]\d\d|\d{4,})", daemon.log()), "the pause has grown", 30)
     assert deaths(daemon) < 12
 
@@ -376,7 +376,7 @@ def test_reads_fail(daemon, disk):
     """EIO of one file: 503 for what needs it, the same keeper serves the rest, and all of it when the disk is well again."""
     daemon.start(env=disk.env)
     _, key = daemon.create("acme")
-    os.kill(daemon.keeper_pid(), signal.SIGKILL)
+    kill(daemon.keeper_pid())
     # Ready, and keys not yet read: no request has come.
     wait_until(lambda: len(re.findall("event=child_ready role=keeper", daemon.log())) == 2, "another keeper is ready")
     keeper = daemon.keeper_pid()
@@ -393,6 +393,7 @@ def test_reads_fail(daemon, disk):
 def test_no_space_for(daemon, disk, name):
     """ENOSPC for the log alone: what would write is refused, what only reads goes on. For the databases alone: everything goes on, the log holds it.
     Nothing acknowledged is lost, and space heals it."""
+    daemon.write_conf(keeper_timeout=None)
     daemon.start(env=disk.env)
     daemon.tool("plan", "set", "p", "--limit", "hour=1000000/1h", check=0)
     kid, key = daemon.create("acme", plan="p")
@@ -408,7 +409,7 @@ def test_no_space_for(daemon, disk, name):
     assert daemon.keeper_pid() == keeper
     if name == ".db":
         # What the log holds cannot be put where it belongs, either: it waits for space.
-        os.kill(keeper, signal.SIGKILL)
+        kill(keeper)
         wait_until(lambda: "no space left for the store" in daemon.log(), "a keeper that cannot start")
         assert disk.failed("write") > 0 and daemon.ask(key).status == 503
         assert "restore a backup" not in daemon.log()
@@ -510,14 +511,17 @@ def test_damage_is_met(daemon, how):
 
 def test_a_store_that_is_deleted(daemon):
     """Under a service that runs, by mistake. A keeper that was started again made an empty one, and every valid key was key_invalid."""
+    daemon.write_conf(keeper_timeout=None)
     daemon.start()
     _, key = daemon.create("acme")
     state, away = daemon.dir / "state", daemon.dir / "away"
     away.mkdir()
-    for path in state.iterdir():
-        path.rename(away / path.name)
-    old = daemon.keeper_pid()
-    os.kill(old, signal.SIGKILL)
+    keeper = daemon.keeper_pid()
+    # It renames a file of its own now and then.
+    with daemon.halted(keeper):
+        for path in state.iterdir():
+            path.rename(away / path.name)
+    kill(keeper)
     wait_until(lambda: "is gone: put it back" in daemon.log(), "what is missing is said")
     assert {daemon.ask(key).status for _ in range(3)} == {503}
     assert not (state / "meta.db").exists()
@@ -537,9 +541,7 @@ def test_a_log_is_cut(daemon):
     daemon.start()
     made = create_many(daemon, 20)
     list(admin(daemon, *[{"op": "key.revoke", "id": kid} for kid in made]))
-    for pid in (daemon.process.pid, *daemon.children()):
-        os.kill(pid, signal.SIGKILL)
-    daemon.process.wait()
+    daemon.kill_all()
     state, kept = daemon.dir / "state", daemon.dir / "kept"
     shutil.copytree(state, kept)
     for cut, mark in ((1, True), (700, True), (-5000, True), (700, None), (700, ""), (0, None)):

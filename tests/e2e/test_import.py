@@ -7,7 +7,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -57,7 +56,7 @@ def test_a_foreign_key(daemon):
     daemon.pepper()
     assert daemon.ask(FOREIGN).status == 200
     daemon.tool("pepper", "retire", 1, check=0)
-    os.kill(daemon.keeper_pid(), signal.SIGKILL)
+    kill(daemon.keeper_pid())
     wait_until(lambda: daemon.ask(FOREIGN).status == 200, "it is known under the new pepper, after a kill")
     daemon.tool("revoke", made["id"], check=0)
     assert code(daemon.ask(FOREIGN)) == "key_revoked"

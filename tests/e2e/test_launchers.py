@@ -15,7 +15,7 @@ import threading
 import pytest
 
 from harness import fcgi
-from harness.daemon import APIKEYD, BUILD, Daemon, wait_until
+from harness.daemon import APIKEYD, BUILD, Daemon, kill, state_of, wait_until
 from harness.mount import free_port
 
 UNITS = BUILD / "conf" / "systemd"
@@ -36,7 +36,11 @@ def processes(daemon, role):
 
 
 def uid_of(pid):
-    return int(re.search(r"^Uid:\t(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M).group(1))
+    """None: there is no such process any more."""
+    try:
+        return int(re.search(r"^Uid:\t(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M).group(1))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def end(pids):
@@ -98,8 +102,8 @@ def test_spawn_fcgi(made):
     # One worker ends, the other serves; the keeper is killed, the next request has a new one.
     end(processes(made, "worker")[:1])
     assert made.ask(made.key).status == 200
-    [keeper] = processes(made, "keeper")
-    os.kill(keeper, signal.SIGKILL)
+    [keeper] = wait_until(lambda: len(found := processes(made, "keeper")) == 1 and found, "there is one keeper")
+    kill(keeper)
     wait_until(lambda: made.ask(made.key).status == 200, "there is a new keeper")
     wait_until(lambda: len(processes(made, "keeper")) == 1, "there is one keeper")
     assert processes(made, "keeper") != [keeper]
@@ -329,7 +333,7 @@ def test_the_watchdog_is_not_fed_by_a_stopped_service(made, manager):
     manager.wait_for("WATCHDOG=1")
     os.kill(manager.main.pid, signal.SIGSTOP)
     try:
-        wait_until(lambda: ") T " in pathlib.Path(f"/proc/{manager.main.pid}/stat").read_text(), "it is stopped")
+        wait_until(lambda: state_of(manager.main.pid) == "T", "it is stopped")
         manager.notify.settimeout(0)
         with contextlib.suppress(BlockingIOError):
             while True:

@@ -1,9 +1,6 @@
 """Goal: switching an owner off stops all of its keys at once, those made later too, and over every restart; on again, each key is what it was. Invariant 3."""
 
-import os
-import signal
-
-from harness.daemon import wait_until
+from harness.daemon import kill, wait_until
 
 
 def codes(daemon, keys):
@@ -24,7 +21,7 @@ def test_off_and_on(daemon):
     assert codes(daemon, [*keys, other]) == ["key_disabled", "key_disabled", "key_revoked", "ok"]
     later = daemon.create("acme")[1]
     assert codes(daemon, [later]) == ["key_disabled"]
-    os.kill(daemon.keeper_pid(), signal.SIGKILL)
+    kill(daemon.keeper_pid())
     wait_until(lambda: daemon.ask(other).status == 200, "a keeper answers again")
     assert codes(daemon, [*keys, later]) == ["key_disabled", "key_disabled", "key_revoked", "key_disabled"]
     # Again: nothing changes, and the trail has it once.

@@ -8,7 +8,7 @@ import signal
 import threading
 
 from harness import fcgi
-from harness.daemon import wait_until
+from harness.daemon import kill, wait_until
 
 
 def versions(daemon):
@@ -32,6 +32,7 @@ class Load:
     def run(self, n):
         connection = None
         while not self.ended.is_set():
+            admitted = True
             for key in self.keys[n::len(self.threads)]:
                 try:
                     if connection is None:
@@ -41,12 +42,13 @@ class Load:
                 except (OSError, EOFError):
                     connection, told = None, ("connection", None)
                 self.told[told] = self.told.get(told, 0) + 1
-            self.rounds[n] += 1
+                admitted = admitted and told[0] == 200
+            self.rounds[n] += admitted
         if connection is not None:
             connection.close()
 
     def whole_rounds(self, n):
-        """Every key has been used n more times, from begin to end."""
+        """Every key has been used n more times, from begin to end, each time with success."""
         begin = list(self.rounds)
         wait_until(lambda: all(now > then + n for now, then in zip(self.rounds, begin)), f"{n} rounds of load, {self.told}", 60)
 
@@ -70,10 +72,10 @@ def test_added_and_retired_under_load_and_kills(daemon, scale):
         load.whole_rounds(1)
         for _ in range(scale(7, 60)):
             if dice.random() < 0.7:
-                os.kill(daemon.keeper_pid(), signal.SIGKILL)
+                kill(daemon.keeper_pid())
             daemon.tool("pepper", "add")
             if dice.random() < 0.7:
-                os.kill(daemon.keeper_pid(), signal.SIGKILL)
+                kill(daemon.keeper_pid())
             # At once, while most keys are under the older versions, and when all were used: refused, killed on its way, or done.
             for rounds in 0, 1:
                 if rounds:
@@ -81,7 +83,7 @@ def test_added_and_retired_under_load_and_kills(daemon, scale):
                 for version in sorted(in_file(daemon))[:-1]:
                     daemon.tool("pepper", "retire", version)
                     if dice.random() < 0.4:
-                        os.kill(daemon.keeper_pid(), signal.SIGKILL)
+                        kill(daemon.keeper_pid())
         wait_until(lambda: daemon.tool("pepper", "list").returncode == 0, "a keeper answers")
         load.whole_rounds(2)
         # All of them are under the newest now, and everything else can go.

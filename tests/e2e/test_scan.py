@@ -1,6 +1,7 @@
 """Goal: `apikey scan` finds every key wherever it stands in files, directories and pipes, says where, shows none, asks and revokes
 only what it was told to, and no file, name or patch that a stranger made leads it astray. Invariant 4 (no key in any output)."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -50,8 +51,8 @@ def open_fifo(path, reader):
     def opened():
         if reader.poll() is not None:
             return True
-        fds = pathlib.Path(f"/proc/{reader.pid}/fd")
-        return str(path) in [os.readlink(fd) for fd in fds.iterdir() if os.path.islink(fd)]
+        with contextlib.suppress(FileNotFoundError):     # closed meanwhile
+            return str(path) in [os.readlink(fd) for fd in pathlib.Path(f"/proc/{reader.pid}/fd").iterdir()]
     wait_until(opened, f"{path} is being read")
     return fifo
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from harness.backend import Backend
-from harness.daemon import Daemon
+from harness.daemon import Daemon, state_of, wait_until
 from harness.nginx import NginxAuthRequest
 
 
@@ -97,6 +97,8 @@ def test_memory_of_a_used_process(used, directory, role):
     daemon.ask()
     needles = list(forms(keys, peppers))
     for pid in daemon.children(role):
+        # An answer is sent before what it was made of is wiped.
+        wait_until(lambda: state_of(pid) == "S", f"{pid} waits for the next request")
         with daemon.halted(pid):
             done = subprocess.run(["gcore", "-o", str(directory / "core"), str(pid)], capture_output=True, text=True, timeout=60)
             core = directory / f"core.{pid}"

@@ -3,7 +3,6 @@
 import os
 import subprocess
 
-from .daemon import wait_until
 from .mount import Mount
 
 

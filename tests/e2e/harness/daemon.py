@@ -21,15 +21,15 @@ APIKEYD = BUILD / "apikeyd"
 APIKEY = BUILD / "apikey"
 
 
-def wait_until(condition, what, seconds=20):
-    """Poll a condition of the outside world that offers nothing to wait on; fails loudly."""
+def wait_until(condition, what, seconds=20, said=None):
+    """Poll a condition of the outside world that offers nothing to wait on; fails loudly, with what said() tells by then."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"timed out waiting until {what}")
+            raise AssertionError(f"timed out waiting until {what}" + (f"\n{said()}" if said else ""))
         select.select([], [], [], 0.005)
 
 
@@ -41,14 +41,45 @@ def for_everybody(program, directory):
     return path
 
 
-def kill(pid):
-    """SIGKILL, and back when the process is gone: until then connections to its sockets are taken, and lost."""
-    fd = os.pidfd_open(pid)
+def kill(*pids):
+    """SIGKILL, and back when the processes are gone: until then connections to their sockets are taken, and lost, and their locks are theirs."""
+    fds = [os.pidfd_open(pid) for pid in pids]
     try:
-        os.kill(pid, signal.SIGKILL)
-        assert select.select([fd], [], [], 20)[0], f"{pid} does not die"
+        for fd in fds:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        for pid, fd in zip(pids, fds):
+            assert select.select([fd], [], [], 20)[0], f"{pid} does not die"
     finally:
-        os.close(fd)
+        for fd in fds:
+            os.close(fd)
+
+
+def state_of(pid):
+    """As /proc has it: "T" stands still, "Z" is dead and waits for somebody to ask how it ended; None: there is none."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def stand_still(pid):
+    """SIGSTOP, and back when it does: one that has the signal, but not yet the processor, still takes what wakes only one of several."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: state_of(pid) == "T", f"{pid} stands still")
+
+
+def children_of(pid):
+    """Ids of a process's children. While one ends the kernel may leave out the next one: what is told twice is so."""
+    path, told = pathlib.Path(f"/proc/{pid}/task/{pid}/children"), None
+    while told != (told := path.read_text()):
+        pass
+    return list(map(int, told.split()))
+
+
+def whole_lines(path):
+    """What was written to a file, without the line that is just being written; "" without the file."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return text[:text.rfind("\n") + 1]
 
 
 class Daemon:
@@ -72,6 +103,8 @@ class Daemon:
             "workers": 2,
             "log_level": "debug",
             "cache_size": "16M",
+            # A slow disk's keeper may take longer to come back than the default's second; less than our own patience. Who waits for a 503 says None.
+            "keeper_timeout": "8s",
             # All clients of a test have one address: the tests of blocking switch it on.
             "failed_attempts": 0,
         }
@@ -137,7 +170,7 @@ class Daemon:
             self.wait_ready()
         # The first worker answers before the last one is there; until then a keeper that cannot start is the end of the service.
         if wait and args == ("-f",) and self.settings["log_level"] in ("debug", "info") and "log" not in self.settings:
-            wait_until(lambda: self.said_ready() > ready, f"the supervisor is ready\n{self.log()}")
+            wait_until(lambda: self.said_ready() > ready, "the supervisor is ready", said=self.log)
         return self
 
     def said_ready(self):
@@ -150,7 +183,7 @@ class Daemon:
                 return self.ask().status in (200, 401)
             except (OSError, EOFError):
                 return False
-        wait_until(ready, f"apikeyd answers\n{self.log()}")
+        wait_until(ready, "apikeyd answers", said=self.log)
 
     def stop(self, expect=0):
         if self.process is None:
@@ -168,32 +201,38 @@ class Daemon:
             assert code == expect, f"apikeyd exited with {code}:\n{self.log()}"
 
     def log(self):
-        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+        return whole_lines(self.log_path)
 
     def children(self, role=None):
         """{pid: role} of the running daemon's children, from /proc."""
         found = {}
-        path = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        for pid in path.read_text().split():
+        for pid in children_of(self.process.pid):
             try:
                 words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if len(words) > 1 and words[1] in (b"keeper", b"worker"):
-                found[int(pid)] = words[1].decode()
+                found[pid] = words[1].decode()
         return {p: r for p, r in found.items() if role in (None, r)}
 
     def keeper_pid(self):
         return wait_until(lambda: next(iter(self.children("keeper")), None), "a keeper runs")
 
+    def kill_all(self):
+        """SIGKILL to the supervisor and all that it has started, whatever they are at; back when they are gone."""
+        # From here on it starts nobody, and asks nobody how he ended: an id stays whose it is.
+        stand_still(self.process.pid)
+        kill(self.process.pid, *children_of(self.process.pid))
+        self.process.wait()
+        self.process = None
+
     @contextlib.contextmanager
     def without_keeper(self):
         """Workers run, no keeper does: the supervisor, stopped meanwhile, cannot start another."""
-        self.process.send_signal(signal.SIGSTOP)
+        stand_still(self.process.pid)
         try:
             # Zombies until the supervisor goes on.
-            for pid in self.children("keeper"):
-                kill(pid)
+            kill(*self.children("keeper"))
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
@@ -203,9 +242,9 @@ class Daemon:
     def halted(self, *pids):
         """These children stand still, however long what is done meanwhile takes: the supervisor, which replaces who is not heard of for five seconds, stands still as well."""
         pids = [self.process.pid, *pids]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
         try:
+            for pid in pids:
+                stand_still(pid)
             yield
         finally:
             for pid in reversed(pids):

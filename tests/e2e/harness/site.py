@@ -18,7 +18,7 @@ def fold(name):
 class Site:
     def __init__(self, mount_class, directory):
         self.dir = pathlib.Path(directory)
-        self.daemon = Daemon(self.dir / "d", failed_attempts=20, block_exempt=["127.0.0.1"], **mount_class.daemon_settings()).start()
+        self.daemon = Daemon(self.dir / "d", failed_attempts=20, block_exempt=["127.0.0.1"], keeper_timeout="2s", **mount_class.daemon_settings()).start()
         self.backend = Backend()
         self.numbers = itertools.count()
         self.daemon.tool("plan", "set", "lots", "--limit", "minute=100000/60s", check=0)
