@@ -140,6 +140,12 @@ def test_an_action_that_fails(site, case):
         assert is_open(site)
 
 
+def listens(path):
+    """There may be a socket at which nobody listens yet."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
 def hang(go_on):
     def serve(connection):
         connection.recv(65536)
@@ -158,7 +164,8 @@ def test_a_gate_that_hangs(site, who):
                 check_closed(site)
             else:
                 assert is_open(site)
-            assert accepted
+            # It has connected; the other side may be late in taking that.
+            wait_until(lambda: accepted, "the gate was asked")
     go_on.set()
 
 
@@ -207,7 +214,7 @@ def test_another_frontend(site):
     outer = "frontend other\n    bind unix@{dir}/other.sock\n    default_backend api"
 
     def ask(mount):
-        wait_until((mount.dir / "other.sock").exists, "it listens there, too")
+        wait_until(lambda: listens(mount.dir / "other.sock"), "it listens there, too")
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(str(mount.dir / "other.sock"))
             s.sendall(b"GET /api/x HTTP/1.1\r\nHost: localhost\r\nApikey-Id: evil\r\nConnection: close\r\n\r\n")
@@ -319,7 +326,7 @@ def test_the_internal_socket_is_closed_to_others(site):
     site.dir.chmod(0o755)
     assert not connects_as_nobody(site.mount.inner)
     with variant(site, (CFG, "mode 600\n", "mode 666\n")) as mount:
-        wait_until(mount.inner.exists, "it listens there, too")
+        wait_until(lambda: listens(mount.inner), "it listens there, too")
         assert connects_as_nobody(mount.inner)
 
 

@@ -15,7 +15,7 @@ import ssl
 import subprocess
 
 from .client import Reply, read_reply
-from .daemon import ROOT, Daemon, wait_until
+from .daemon import ROOT, Daemon, children_of, wait_until, whole_lines
 
 
 _kept = collections.deque(maxlen=60)
@@ -63,6 +63,7 @@ class Mount:
     asks_who = True               # a yes of the gate that names no key lets nobody in
     one_limit = True              # a backend's own RateLimit does not stand beside the gate's
     reload_resets = False         # a reload of the server may reset a connection that it has not taken yet
+    reload_forgets = False        # a reload of the server may leave a request for ever that it has taken and not yet asked about
     sees_whole_credentials = True  # repeated credential headers are told as such (else: the server's own refusal)
 
     # Lines that keep somebody out: (file, fragment, attack). Removed, the named function of harness/attacks.py must succeed.
@@ -130,7 +131,7 @@ class Mount:
             assert self.process.poll() is None, self.errors()
             with socket.socket() as s, socket.socket() as p:
                 return s.connect_ex(("127.0.0.1", self.port)) == 0 and p.connect_ex(("127.0.0.1", self.plain_port)) == 0
-        wait_until(up, f"{self.name} listens\n{self.errors()}")
+        wait_until(up, f"{self.name} listens", said=self.errors)
         return self
 
     def stop(self):
@@ -149,16 +150,11 @@ class Mount:
 
     def workers(self):
         """Process ids of the server's children, for reload()."""
-        path = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return set(map(int, path.read_text().split()))
+        return set(children_of(self.process.pid))
 
     def errors(self):
         """What the server had to say, for messages of failed tests."""
-        out = ""
-        for name in ("stderr", "error.log"):
-            path = self.dir / name
-            out += path.read_text(errors="replace") if path.exists() else ""
-        return out
+        return "".join(whole_lines(self.dir / name) for name in ("stderr", "error.log"))
 
     def __enter__(self):
         return self.start()
