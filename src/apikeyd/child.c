@@ -244,6 +244,8 @@ child_stop(struct child *c, int64_t now_us)
 	if (c->state != CHILD_STARTING && c->state != CHILD_READY)
 		return;
 	(void)kill(c->pid, SIGTERM);
+	/* One that somebody has stopped hears it now, and finishes what it has. */
+	(void)kill(c->pid, SIGCONT);
 	c->state = CHILD_LEAVING;
 	c->due_us = now_us + CHILD_LEAVE_US;
 }

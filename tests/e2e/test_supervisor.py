@@ -13,6 +13,7 @@ import struct
 import subprocess
 import termios
 import threading
+import time
 
 import pytest
 
@@ -36,6 +37,17 @@ def test_start_and_stop(daemon):
     daemon.stop(expect=0)
     assert not daemon.socket.exists() and not pid_file.exists()
     assert not any(os.path.exists(f"/proc/{p}") for p in pids)
+
+
+def test_stopped_children_do_not_delay_a_stop(daemon):
+    """Who looked into a worker and left it stopped (SIGSTOP) had the service wait ten seconds for it, and then kill it."""
+    daemon.start()
+    for pid in daemon.children():
+        os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    daemon.stop(expect=0)
+    assert time.monotonic() - began < 8
+    assert "child_died" not in daemon.log() and "child_hangs" not in daemon.log()
 
 
 def test_who_is_woken_for_each_request_waits_for_its_turn(daemon):
