@@ -219,12 +219,16 @@ tidy(struct slog *L, uint64_t max_units, struct slog_reader *r, struct err *e)
 }
 
 static int
+is_due(const struct slog *L)
+{
+	return L->n == SLOG_INLINE_MAX || (L->n > 0 && L->n % TIDY_EVERY == 0);
+}
+
+static int
 append(struct slog *L, uint64_t max_units, uint64_t entry, struct slog_reader *r, struct err *e)
 {
-	if (L->n == SLOG_INLINE_MAX || (L->n > 0 && L->n % TIDY_EVERY == 0)) {
-		if (tidy(L, max_units, r, e) == -1)
-			return -1;
-	}
+	if (is_due(L) && tidy(L, max_units, r, e) == -1)
+		return -1;
 	if (L->n == SLOG_INLINE_MAX) {
 		if (seal(L, r->io, e) == -1 || drop(L, max_units, r, e) == -1)
 			return -1;
@@ -234,11 +238,23 @@ append(struct slog *L, uint64_t max_units, uint64_t entry, struct slog_reader *r
 	return 0;
 }
 
+int
+slog_take_appends(const struct slog *L, uint64_t cost)
+{
+	return cost <= SLOG_ENTRY_UNITS_MAX && !is_due(L);
+}
+
 void
-slog_copy(struct slog *to, const struct slog *from)
+slog_copy_numbers(struct slog *to, const struct slog *from)
 {
 	memcpy(to, from, offsetof(struct slog, ahead));
 	memcpy(to->ahead, from->ahead, from->ahead_n * sizeof(from->ahead[0]));
+}
+
+void
+slog_copy(struct slog *to, const struct slog *from)
+{
+	slog_copy_numbers(to, from);
 	memcpy(to->entries, from->entries, from->n * sizeof(from->entries[0]));
 }
 

@@ -106,6 +106,8 @@ struct slog {
 void slog_init(struct slog *);
 /* ${to} = ${from}; cheaper than assignment, because only entries in use are copied. */
 void slog_copy(struct slog *to, const struct slog *from);
+/* The same but for the entries, which make up most of it. */
+void slog_copy_numbers(struct slog *to, const struct slog *from);
 int slog_load(struct slog *, struct span, struct err *) __attribute__((warn_unused_result));
 
 /*
@@ -124,6 +126,12 @@ int slog_peek(struct slog *, const struct slog_limit *, int64_t now_us, uint64_t
  */
 int slog_take(struct slog *, const struct slog_limit *, int64_t now_us, uint64_t cost,
     const struct slog_io *, struct err *) __attribute__((warn_unused_result));
+
+/*
+ * Would a take of ${cost} leave the inline entries as they are, and put its own behind them?  Then
+ * slog_copy_numbers of what was there before is enough to undo it.  1 or 0.
+ */
+int slog_take_appends(const struct slog *, uint64_t cost);
 
 /*
  * slog_head(L, buf, &doff, &dlen): the bytes to store after a take.  Returns the count of bytes in

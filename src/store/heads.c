@@ -29,7 +29,8 @@
 /* Links of a log in memory.  Before it: beside its name and totals, which a check needs as well. */
 struct slot {
 	LIST_ENTRY(slot) same; /* of the same hash, or free again */
-	uint64_t touched_in;   /* the batch that has it among its undoes */
+	uint64_t touched_in;   /* the batch that has it among its undoes, */
+	size_t undo;	       /* there */
 	uint64_t added_in;     /* the batch that read it */
 	uint64_t moved_in;     /* the batch that put it to the front of those used; they decrease */
 	TAILQ_ENTRY(slot) used;
@@ -37,9 +38,14 @@ struct slot {
 	struct store_head head;
 } __attribute__((aligned(CACHE_LINE)));
 
-/* A head as the batch found it; or one that the batch itself had read. */
+/*
+ * A head as the batch found it; or one that the batch itself had read.  Its entries are most of it,
+ * and nearly every take leaves those that are there alone: until they are about to be moved, or the
+ * head is dropped, it is without them.
+ */
 struct undo {
 	int added;
+	int whole; /* has the entries */
 	struct store_head was;
 };
 
@@ -89,6 +95,7 @@ store_heads_new(uint64_t bytes)
 		return NULL;
 	}
 	h->mask--;
+	h->batch = 1; /* a new log was touched in none, which is 0 */
 	TAILQ_INIT(&h->used);
 	TAILQ_INIT(&h->behind);
 	return h;
@@ -197,11 +204,23 @@ store_heads_add(struct store_heads *h, struct span name)
 	return &s->head;
 }
 
+static void
+make_whole(struct undo *undo, const struct store_head *head)
+{
+	struct slog *was = &undo->was.log;
+
+	if (!undo->whole)
+		memcpy(was->entries, head->log.entries, was->n * sizeof(was->entries[0]));
+	undo->whole = 1;
+}
+
 void
 store_heads_drop(struct store_heads *h, struct store_head *head)
 {
 	struct slot *s = slot_of(head);
 
+	if (s->touched_in == h->batch)
+		make_whole(&h->undo[s->undo], head);
 	if (head->behind != 0)
 		TAILQ_REMOVE(&h->behind, s, behind);
 	TAILQ_REMOVE(&h->used, s, used);
@@ -253,10 +272,13 @@ store_heads_set_behind(struct store_heads *h, struct store_head *head, uint64_t 
 }
 
 static void
-copy(struct store_head *to, const struct store_head *from)
+copy(struct store_head *to, const struct store_head *from, int whole)
 {
 	memcpy(to, from, offsetof(struct store_head, log));
-	slog_copy(&to->log, &from->log);
+	if (whole)
+		slog_copy(&to->log, &from->log);
+	else
+		slog_copy_numbers(&to->log, &from->log);
 }
 
 void
@@ -265,15 +287,20 @@ store_heads_undo(struct store_heads *h, int wanted)
 	h->nothing_undone = !wanted;
 }
 
-int
-store_heads_touch(struct store_heads *h, struct store_head *head, struct err *e)
+static int
+touch(struct store_heads *h, struct store_head *head, int whole, struct err *e)
 {
 	struct slot *s = slot_of(head);
 	struct undo *more;
 	size_t cap;
 
-	if (s->touched_in == h->batch || h->nothing_undone)
+	if (h->nothing_undone)
 		return 0;
+	if (s->touched_in == h->batch) {
+		if (whole)
+			make_whole(&h->undo[s->undo], head);
+		return 0;
+	}
 	if (h->nundo == h->undo_cap) {
 		cap = h->undo_cap == 0 ? 64 : 2 * h->undo_cap;
 		if ((more = realloc(h->undo, cap * sizeof(*more))) == NULL)
@@ -281,10 +308,24 @@ store_heads_touch(struct store_heads *h, struct store_head *head, struct err *e)
 		h->undo = more;
 		h->undo_cap = cap;
 	}
-	h->undo[h->nundo].added = s->added_in == h->batch;
-	copy(&h->undo[h->nundo++].was, head);
 	s->touched_in = h->batch;
+	s->undo = h->nundo++;
+	h->undo[s->undo].added = s->added_in == h->batch;
+	h->undo[s->undo].whole = whole;
+	copy(&h->undo[s->undo].was, head, whole);
 	return 0;
+}
+
+int
+store_heads_touch(struct store_heads *h, struct store_head *head, struct err *e)
+{
+	return touch(h, head, 1, e);
+}
+
+int
+store_heads_touch_end(struct store_heads *h, struct store_head *head, struct err *e)
+{
+	return touch(h, head, 0, e);
 }
 
 void
@@ -329,7 +370,7 @@ store_heads_abort(struct store_heads *h)
 		s = slot_find(h, head_name(&undo->was));
 		head = s != NULL ? &s->head : store_heads_add(h, head_name(&undo->was));
 		store_heads_set_behind(h, head, undo->was.behind);
-		copy(head, &undo->was);
+		copy(head, &undo->was, undo->whole);
 	}
 	h->nundo = 0;
 }

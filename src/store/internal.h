@@ -237,8 +237,11 @@ struct store_head *store_heads_add(struct store_heads *, struct span name);
 void store_heads_drop(struct store_heads *, struct store_head *);
 /* Outside of a batch: whether one that fails is to leave logs as they were.  It is, if not told. */
 void store_heads_undo(struct store_heads *, int wanted);
-/* Before a change, in a batch: 0, or -1 without memory. */
+/* Before a change, in a batch: 0, or -1 without memory.  _end: before one that leaves the log's
+ * entries as they are, or adds some behind them. */
 int store_heads_touch(struct store_heads *, struct store_head *, struct err *)
+    __attribute__((warn_unused_result));
+int store_heads_touch_end(struct store_heads *, struct store_head *, struct err *)
     __attribute__((warn_unused_result));
 /* The log that is behind for longest, or NULL; and from which take on one is (0: none). */
 struct store_head *store_heads_behind(const struct store_heads *);

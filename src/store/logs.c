@@ -172,7 +172,7 @@ head_write(struct store *s, struct store_head *head, struct err *e)
 	uint32_t doff, dlen;
 	int rc;
 
-	if (store_heads_touch(s->heads, head, e) != 0)
+	if (store_heads_touch_end(s->heads, head, e) != 0)
 		return -1;
 	bytes = store_span(buf, slog_head(&head->log, buf, &doff, &dlen));
 	if (doff != 0 || dlen != 0)
@@ -296,9 +296,11 @@ store_head_take(struct store *s, struct store_head *head, const struct store_tak
 	struct store_log_blocks blocks = {.store = s, .log = t->log};
 	struct slog_io io = store_log_io(&blocks);
 	uint64_t first = head->log.first_block, end = head->log.end_block;
+	int rc;
 
-	if (store_heads_touch(s->heads, head, e) != 0 ||
-	    slog_take(&head->log, &t->limit, t->now_us, t->cost, &io, e) != 0)
+	rc = slog_take_appends(&head->log, t->cost) ? store_heads_touch_end(s->heads, head, e)
+						    : store_heads_touch(s->heads, head, e);
+	if (rc != 0 || slog_take(&head->log, &t->limit, t->now_us, t->cost, &io, e) != 0)
 		return -1;
 	head->log.mark = t->number;
 	if (head->log.first_block != first || head->log.end_block != end)
