@@ -156,6 +156,14 @@ lock_dir(const char *dir, const struct service *service)
 	return -1;
 }
 
+/* Of what Berkeley DB makes for a moment nothing is left, and the description comes from us. */
+static int
+is_of_copy(const char *name)
+{
+	return snapshot_is_file(name) && strcmp(name, SNAPSHOT_MANIFEST) != 0 &&
+	       strncmp(name, "__db.", 5) != 0;
+}
+
 /*
  * What the service user has made there becomes ours: from the first line on nobody but us gets at
  * the names in it, so that what is looked at is what is given.
@@ -188,7 +196,7 @@ take_back(const struct backup *b, struct err *e)
 		    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 		if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 ||
 		    (st.st_uid != b->service.uid && st.st_uid != geteuid()) ||
-		    !snapshot_is_file(entry->d_name))
+		    !is_of_copy(entry->d_name))
 			rc = err_set(e, ERR_DENIED,
 			    "%s: somebody put something else into it: is the service taken over?",
 			    b->made);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/alias.h"
 #include "store/internal.h"
@@ -72,24 +73,39 @@ handle(const struct store_verify *with, const char *path, DB **out, struct err *
 	return 0;
 }
 
+/* Berkeley DB finds it damaged then, but not that it is this. */
+static int
+is_too_long(const char *path, uint32_t page_bytes, db_pgno_t last)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && (uint64_t)st.st_size / page_bytes > (uint64_t)last + 1;
+}
+
 /*
  * Each page read once, as far as its checksum.  DB->verify does not come to an end when it meets
  * one that does not fit in a tree: what it was about it can neither keep nor drop any more.
  */
 static int
-read_pages(DB *db, const char *path, db_pgno_t *page)
+read_pages(DB *db, const char *path, db_pgno_t *page, int *too_long)
 {
 	db_pgno_t last;
 	DB_MPOOLFILE *pool;
+	uint32_t page_bytes;
 	void *mem;
 	int ret;
 
 	*page = 0;
+	*too_long = 0;
 	if ((ret = db->open(db, NULL, path, NULL, DB_UNKNOWN, DB_RDONLY, 0)) != 0)
 		return ret;
 	pool = db->get_mpf(db);
-	if ((ret = pool->get_last_pgno(pool, &last)) != 0)
+	/* As its first page says. */
+	if ((ret = db->get_pagesize(db, &page_bytes)) != 0 ||
+	    (ret = pool->get_last_pgno(pool, &last)) != 0)
 		return ret;
+	if ((*too_long = is_too_long(path, page_bytes, last)) != 0)
+		return 0;
 	for (; *page <= last; (*page)++)
 		if ((ret = pool->get(pool, page, NULL, 0, &mem)) != 0 ||
 		    (ret = pool->put(pool, mem, DB_PRIORITY_VERY_LOW, 0)) != 0)
@@ -102,17 +118,19 @@ verify_file(const struct store_verify *with, const char *file, const char *path,
 {
 	db_pgno_t page;
 	DB *db;
-	int ret;
+	int ret, too_long;
 
 	if (handle(with, path, &db, e) != 0)
 		return -1;
-	ret = read_pages(db, path, &page);
+	ret = read_pages(db, path, &page, &too_long);
 	(void)db->close(db, 0);
 	if (ret == ENOENT)
 		found(with, "%s: missing", file);
 	else if (ret != 0)
 		found(with, "%s: page %u is damaged", file, (unsigned)page);
-	if (ret != 0)
+	else if (too_long)
+		found(with, "%s: longer than its first page says", file);
+	if (ret != 0 || too_long)
 		return 0;
 	if (handle(with, path, &db, e) != 0)
 		return -1;

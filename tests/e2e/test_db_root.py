@@ -211,7 +211,8 @@ def test_a_key_that_only_root_can_read(directory, engine, tmp):
 
 
 @needs_root
-@pytest.mark.parametrize("how", [{"ENGINE_NAME": "plans.db"}, {"ENGINE_NAME": "plans.db", "ENGINE_HARD": "yes"}, {"ENGINE_NAME": "notes", "ENGINE_HARD": "yes"}])
+@pytest.mark.parametrize("how", [{"ENGINE_NAME": "plans.db"}, {"ENGINE_NAME": "plans.db", "ENGINE_HARD": "yes"}, {"ENGINE_NAME": "notes", "ENGINE_HARD": "yes"},
+                                 {"ENGINE_NAME": "notes", "ENGINE_PLAIN": "yes"}, {"ENGINE_NAME": "__db.notes", "ENGINE_PLAIN": "yes"}])
 def test_what_is_put_into_a_backup(service, directory, engine, how):
     """Who parses the copy may be taken over by it: what he leaves in the directory is followed nowhere and given to nobody, and there is no backup."""
     # Another process of that user can do it, too: so not for want of the right system call.

@@ -7,7 +7,7 @@
  *
  * ENGINE_STOP=N: the process stops itself at its Nth such call.  ENGINE_LINK=PATH: who is not root
  * and ends where a store's files are leaves a link to PATH there, under the name in ENGINE_NAME; a
- * hard one with ENGINE_HARD.
+ * hard one with ENGINE_HARD, a file of his own with ENGINE_PLAIN.
  *
  * ENGINE_SIGNAL=N: who is about to make or rename something whose name ends with ENGINE_AT, or to
  * remove something whose name ends with ENGINE_UNLINK, is sent that signal first.
@@ -150,10 +150,17 @@ unlinkat(int fd, const char *path, int flags)
 static void __attribute__((destructor)) leave_link(void)
 {
 	const char *path = getenv("ENGINE_LINK"), *name = getenv("ENGINE_NAME");
+	int fd, failed;
 
 	if (path == NULL || name == NULL || geteuid() == 0 || access("keys.db", F_OK) != 0)
 		return;
 	(void)unlink(name);
-	if ((getenv("ENGINE_HARD") != NULL ? link(path, name) : symlink(path, name)) != 0)
+	if (getenv("ENGINE_PLAIN") != NULL)
+		failed =
+		    (fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) < 0 || close(fd) != 0;
+	else
+		failed =
+		    (getenv("ENGINE_HARD") != NULL ? link(path, name) : symlink(path, name)) != 0;
+	if (failed)
 		abort();
 }

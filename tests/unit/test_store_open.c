@@ -834,6 +834,29 @@ test_files_that_are_none(void **state)
 	assert_int_equal(key_there(f, 1), 1);
 }
 
+/* A file that is said to be large, and is nothing but a hole, once filled the disk. */
+static void
+test_holes_are_copied_as_such(void **state)
+{
+	const off_t bytes = 64 << 20;
+	struct fixture *f = *state;
+	char file[400], to[300], copy[400];
+	struct stat st;
+
+	fixture_open(f);
+	key_put(f, 1);
+	store_close(&f->s);
+	assert_true(snprintf(file, sizeof(file), "%s/uses.db", f->dir) > 0);
+	assert_true(snprintf(to, sizeof(to), "%s/copy", f->top) > 0);
+	assert_true(snprintf(copy, sizeof(copy), "%s/uses.db", to) > 0);
+	assert_int_equal(mkdir(to, 0700), 0);
+	assert_int_equal(truncate(file, bytes), 0);
+	assert_int_equal(store_copy(f->dir, to, NULL, NULL, &f->e), 0);
+	assert_int_equal(stat(copy, &st), 0);
+	assert_int_equal(st.st_size, bytes);
+	assert_true((off_t)st.st_blocks * 512 < bytes / 8);
+}
+
 struct findings {
 	size_t n;
 	char last[200];
@@ -898,6 +921,7 @@ main(void)
 	    T(test_a_missing_file),
 	    T(test_files_that_are_none),
 	    T(test_a_damaged_page_is_found),
+	    T(test_holes_are_copied_as_such),
 	    ENCRYPTED(test_a_damaged_page_is_found),
 	    T(test_umask_cannot_lock_the_owner_out),
 	    T(test_reopens_with_all_that_was_there),
