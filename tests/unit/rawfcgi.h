@@ -4,17 +4,19 @@
 
 /*
  * A raw FastCGI client for tests: builds heads byte by byte, well-formed or not, and reads whole
- * responses. Include after <cmocka.h>; every read ends after five seconds at the latest, so no test
- * hangs.
+ * responses. Include after <cmocka.h>; every read ends after half a minute at the latest, so no
+ * test hangs.
  */
 
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RAW_MAX 262144
@@ -189,6 +191,17 @@ raw_eof(int fd)
 	ssize_t n = recv(fd, &c, 1, 0);
 
 	assert_true(n == 0 || (n == -1 && (errno == ECONNRESET || errno == EPIPE)));
+}
+
+/* Our child stands still from here on; having the signal alone it may yet take what comes. */
+static inline void
+raw_halt(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(WIFSTOPPED(status));
 }
 
 #endif /* !TESTS_RAWFCGI_H_ */

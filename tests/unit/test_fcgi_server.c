@@ -604,7 +604,7 @@ test_gone(void **state)
 	send_request(kept, 1, 1, "echo", "kept");
 	expect(kept, 1, "kept");
 	send_request(kept, 1, 1, "hold", "nobody");
-	kill(F.pid, SIGSTOP); /* so that the request is there when the connection is accepted */
+	raw_halt(F.pid); /* so that the request is there when the connection is accepted */
 	fresh = raw_connect(F.path);
 	send_request(fresh, 1, 1, "hold", "nobody");
 	kill(F.pid, SIGCONT);
@@ -819,7 +819,7 @@ test_stop_serves_what_waits(void **state)
 		send_request(fds[i], 1, 1, "echo", "first");
 		expect(fds[i], 1, "first");
 	}
-	kill(F.pid, SIGSTOP);
+	raw_halt(F.pid);
 	command('s');
 	for (i = 0; i < N; i++)
 		send_request(fds[i], 1, 1, "echo", "just in time");
