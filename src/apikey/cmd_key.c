@@ -18,7 +18,7 @@
 #include "base/json.h"
 #include "core/token.h"
 
-#define NARROW 110 /* terminals below it get no column for the start of the key */
+#define NARROW 110 /* terminals below it get no columns for the start of the key and its age */
 
 /* Nobody has the key and nobody can get it: it must not stay valid.  Says what became of it. */
 static void
@@ -112,10 +112,11 @@ cmd_key_create(struct tool *t, struct options *o, struct err *e)
 static void
 list_row(const struct tool *t, struct table *table, const cJSON *record)
 {
+	const int wide = t->term.columns == 0 || t->term.columns >= NARROW;
 	char buf[32], state[64], when[TOOL_TIME_MAX];
 
 	table_add(table, tool_text(record, "id", buf), TERM_PLAIN);
-	if (t->term.columns == 0 || t->term.columns >= NARROW)
+	if (wide)
 		table_add(table, tool_text(record, "start", buf), TERM_DIM);
 	table_add(table, tool_text(record, "owner", buf), TERM_PLAIN);
 	table_add(table, tool_text(record, "name", buf), TERM_PLAIN);
@@ -123,8 +124,10 @@ list_row(const struct tool *t, struct table *table, const cJSON *record)
 	(void)snprintf(state, sizeof(state), "%.32s%s", tool_text(record, "state", buf),
 	    keyshow_exposed(record) ? ", exposed" : "");
 	table_add(table, state, keyshow_colour(record));
-	tool_relative(t, record, "created", when);
-	table_add(table, when, TERM_PLAIN);
+	if (wide) {
+		tool_relative(t, record, "created", when);
+		table_add(table, when, TERM_PLAIN);
+	}
 	tool_relative(t, record, "expires", when);
 	table_add(table, when[0] == '\0' ? "never" : when, TERM_PLAIN);
 	tool_relative(t, record, "last_used", when);
@@ -134,9 +137,10 @@ list_row(const struct tool *t, struct table *table, const cJSON *record)
 int
 cmd_key_list(struct tool *t, struct options *o, struct err *e)
 {
-	/* Rows of the first and of the second table must be those of list_row. */
-	static const struct table_column narrow[] = {{"ID", 0, 0}, {"OWNER", 0, 6}, {"NAME", 0, 6},
-	    {"PLAN", 0, 6}, {"STATE", 0, 0}, {"CREATED", 0, 0}, {"EXPIRES", 0, 0}, {"USED", 0, 0}};
+	/* Rows of the first and of the second table must be those of list_row.  With everything cut
+	 * the first one has 80 columns. */
+	static const struct table_column narrow[] = {{"ID", 0, 0}, {"OWNER", 0, 5}, {"NAME", 0, 4},
+	    {"PLAN", 0, 4}, {"STATE", 0, 0}, {"EXPIRES", 0, 8}, {"USED", 0, 10}};
 	static const struct table_column wide[] = {{"ID", 0, 0}, {"START", 0, 0}, {"OWNER", 0, 6},
 	    {"NAME", 0, 6}, {"PLAN", 0, 6}, {"STATE", 0, 0}, {"CREATED", 0, 0}, {"EXPIRES", 0, 0},
 	    {"USED", 0, 0}};

@@ -252,23 +252,30 @@ def test_bad_configuration(directory):
 
 
 def test_output_on_a_terminal_has_colour_and_fits(directory):
+    """Whatever there is to be said of a key: only a key of the last ten seconds, of which all is said in few words, fitted once."""
     import pty
-    d = Daemon(directory / "d")
-    d.pepper()
-    d.create("acme", name="a rather long name that goes on and on and on for a while, really")
-    parent, child = pty.openpty()
     import fcntl
     import struct
     import termios
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    subprocess.run([APIKEY, "-c", d.conf, "list"], stdin=child, stdout=child, stderr=child, check=True, env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
-    os.close(child)
-    text = b""
-    with contextlib.suppress(OSError):       # at its end, of which the kernel tells so
-        while more := os.read(parent, 65536):
-            text += more
-    text = text.decode()
-    os.close(parent)
-    assert "\033[" in text
-    plain = re.sub(r"\033\[[0-9;]*m", "", text)
-    assert all(len(line) <= 80 for line in plain.replace("\r", "").splitlines())
+    d = Daemon(directory / "d")
+    d.pepper()
+    d.create("acme", name="a rather long name that goes on and on and on for a while, really")
+    lines = [{"owner": "an-owner-with-a-name", "name": "some name", "created": "2020-01-01T00:00:00Z", "state": state, "exposed": ways and "2020-01-01T00:00:00Z" or None, "exposed_ways": ways}
+             for state in ("active", "disabled", "revoked") for ways in ([], ["url"])]
+    d.tool("import", input="".join(json.dumps(x) + "\n" for x in lines), check=0)
+    for expires in "59m", "23h", "29d", "11w":
+        d.create("acme", name="x" * 100, expires=expires, member="m" * 50)
+    for columns in 80, 109, 140:
+        parent, child = pty.openpty()
+        fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        subprocess.run([APIKEY, "-c", d.conf, "list"], stdin=child, stdout=child, stderr=child, check=True, env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
+        os.close(child)
+        text = b""
+        with contextlib.suppress(OSError):       # at its end, of which the kernel tells so
+            while more := os.read(parent, 65536):
+                text += more
+        os.close(parent)
+        assert b"\033[" in text
+        plain = re.sub(r"\033\[[0-9;]*m", "", text.decode()).replace("\r", "").splitlines()
+        assert len(plain) == 12 and [line for line in plain if len(line) > columns] == []
+        assert sum("exposed" in line for line in plain) == 3
