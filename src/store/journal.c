@@ -426,10 +426,13 @@ store_journal_walk(struct store *s, store_take_fn *fn, struct err *e)
 		    "%s: database journal: it is empty, but there are limit logs: restore a backup",
 		    s->dir);
 	for (i = 0; i < n; i++) {
-		if (record_read(s, places[i].slot, &r, e) != 1 ||
-		    takes_each(s, &r, s->now.needed_take, fn, &end, e) != 0)
+		/* None of it is needed; and it ends where the next one begins. */
+		if (i + 1 < n && places[i + 1].first <= s->now.needed_take)
+			end = places[i + 1].first;
+		else if (record_read(s, places[i].slot, &r, e) != 1 ||
+			 takes_each(s, &r, s->now.needed_take, fn, &end, e) != 0)
 			return -1;
-		if (places[i].first < s->now.next_take)
+		if (places[i].first < s->now.next_take || end <= places[i].first)
 			return damaged(s, places[i].slot, e);
 		s->journal->ends[places[i].slot] = s->now.next_take = end;
 		s->now.slot = places[i].slot + 1;

@@ -510,6 +510,40 @@ test_damage_is_refused(void **state)
 	}
 }
 
+/* Takes that all records of logs have are not read again: half of what a start reads of a busy
+ * store's journal.  So nobody notices that a record is damaged in which there is nothing else. */
+static void
+test_what_is_not_needed_is_not_read(void **state)
+{
+	static const char cut[] = "\1" NUMBERS "\0\0\0\5\0\3kab";
+	const struct span spoilt = {cut, sizeof(cut) - 1};
+	struct fixture *f = *state;
+	struct ledger *l = ledger_new();
+	struct work w = {.ledger = l, .n = 1, .cost = {1}};
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fixture_open(f);
+		for (unsigned i = 0; i < 6; i++) {
+			if (i == 4)
+				assert_batch(f, step_settle, NULL);
+			assert_batch(f, step_work, &w);
+			l->units[0]++;
+		}
+		assert_batch(f, step_record, &spoilt);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	fixture_open(f);
+	assert_int_equal(f->s->now.next_take, 7);
+	assert_int_equal(f->s->now.needed_take, 5);
+	compare(f, l);
+	munmap(l, sizeof(*l));
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_make_open, fixture_free)
 
 int
@@ -531,6 +565,8 @@ main(void)
 	    T(test_a_lost_journal_is_refused),
 	    cmocka_unit_test_setup_teardown(test_limits_come_back, fixture_make, fixture_free),
 	    T(test_damage_is_refused),
+	    cmocka_unit_test_setup_teardown(
+		test_what_is_not_needed_is_not_read, fixture_make, fixture_free),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
