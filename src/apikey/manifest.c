@@ -56,18 +56,20 @@ manifest_read(int fd, const char *dir, char made[MANIFEST_TIME], struct err *e)
 {
 	char text[BYTES_MAX];
 	const char *when;
+	int64_t made_us;
 	ssize_t n;
 	cJSON *o;
-	int rc;
+	int rc = 0;
 
 	made[0] = '\0';
 	if ((n = pread(fd, text, sizeof(text), 0)) < 0)
 		return err_sys(e, "%s/" SNAPSHOT_MANIFEST, dir);
 	o = json_parse_object((struct span){text, (size_t)n}, NULL);
 	when = o == NULL ? NULL : json_str(o, "made", NULL);
-	if (when != NULL && span_copy(made, MANIFEST_TIME, span_of(when)) == 0 &&
+	/* Not as it stands there: it is shown on terminals. */
+	if (when != NULL && clock_rfc3339_parse(when, &made_us) == 0 &&
 	    json_int(o, "apikeyd_backup", 0, 0, FORM, NULL) == FORM)
-		rc = 0;
+		clock_rfc3339(made_us, made);
 	else
 		rc = err_set(e, ERR_VERSION,
 		    "%s/" SNAPSHOT_MANIFEST

@@ -574,6 +574,7 @@ SPOILT = {
     "longer": (lambda d: os.truncate(d / "uses.db", 64 << 20), "uses.db: longer than its first page says"),
     "a long log": (lambda d: os.truncate(max(d.glob("log.*")), 1 << 40), "longer than a log can be"),
     "its description": (lambda d: (d / "backup.json").write_bytes(b"{"), "backup.json: not of a backup"),
+    "its time": (lambda d: (d / "backup.json").write_text('{"apikeyd_backup": 1, "made": "\\u001b]0;x\\u0007"}'), "backup.json: not of a backup"),
     "everything": (lambda d: [f.unlink() for f in d.iterdir()], None),
     "the directory": (shutil.rmtree, None),
     "no directory": (lambda d: (shutil.rmtree(d), d.write_bytes(b"")), None),
