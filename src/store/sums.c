@@ -203,7 +203,7 @@ mac_fits(const struct store_sums *sums, const uint8_t *page, size_t n, size_t at
 			memset(block + at % BLOCK, 0, MAC_BYTES);
 		absorb(h, block);
 	}
-	finish(h, NULL, 0, BLOCK + n, mac);
+	finish(h, page + n, 0, BLOCK + n, mac);
 	memcpy(h, sums->outer, sizeof(h));
 	finish(h, mac, sizeof(mac), BLOCK + sizeof(mac), mac);
 	return memcmp(mac, page + at, sizeof(mac)) == 0;
