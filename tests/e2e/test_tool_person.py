@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.daemon import APIKEY, APIKEYD, Daemon, for_everybody, wait_until
+from harness.daemon import APIKEY, APIKEYD, Daemon, for_everybody, stand_still, wait_until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to the service user")
 
@@ -266,7 +266,7 @@ def test_a_keeper_that_does_not_answer(box):
     wait_until((box.dir / "run" / "keeper.sock").exists, "the keeper listens")
     try:
         box.tool("list", check=0)
-        os.kill(keeper.pid, signal.SIGSTOP)
+        stand_still(keeper.pid)
         # This one sends its request long before the other has given up.
         change = subprocess.Popen([APIKEY, "-c", box.conf, "create", "--owner", "acme"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         began = time.monotonic()
