@@ -10,6 +10,15 @@
 #include "fuzz.h"
 #include "../unit/keeper_fixture.h"
 
+/* Pages in Berkeley DB's cache are linked by offsets: whoever looks for pointers to them, as the
+ * leak sanitizer does when an input has left memory behind twice, finds none. */
+const char *__lsan_default_suppressions(void);
+const char *
+__lsan_default_suppressions(void)
+{
+	return "leak:libdb-5.3";
+}
+
 static struct kf *f;
 static char pepper[128];
 
@@ -36,6 +45,22 @@ begin(void)
 	(void)atexit(end);
 }
 
+/* Not with memmem: the fuzzer looks at what that compares, and says the pepper itself then, as the
+ * name of a plan that a later input lists. */
+static int
+has_pepper(const uint8_t *p, size_t n)
+{
+	for (size_t at = 0; at + 32 <= n; at++) {
+		unsigned differs = 0;
+
+		for (size_t i = 0; i < 32; i++)
+			differs |= p[at + i] ^ (uint8_t)pepper[i];
+		if (differs == 0)
+			return 1;
+	}
+	return 0;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -54,8 +79,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	must(!w.overflow && w.len > 2);
 	reply = json_parse_object(wbuf_view(&w), NULL);
 	must(reply != NULL && cJSON_IsBool(cJSON_GetObjectItemCaseSensitive(reply, "ok")));
-	/* The fuzzer sees what is compared, and says it itself sooner or later. */
-	must(memmem(p, n, pepper, 32) != NULL || memmem(w.p, w.len, pepper, 32) == NULL);
+	must(!has_pepper(w.p, w.len));
 	cJSON_Delete(reply);
 	return 0;
 }
