@@ -214,7 +214,6 @@ open_alone(struct session *s, struct err *e)
 	cJSON_Delete(ping);
 	if (pong == NULL) {
 		hang_up(s);
-		as_unavailable(e);
 		return -1;
 	}
 	cJSON_Delete(pong);
@@ -243,6 +242,7 @@ may_own(const struct config *config)
 	return geteuid() == 0 || (pw != NULL && pw->pw_uid == geteuid());
 }
 
+/* Waiting mends no pepper file, nor a store that is damaged. */
 static int
 may_come(const struct session *s, const struct err *e)
 {
@@ -265,6 +265,7 @@ session_open(struct session *s, struct err *e)
 			break;
 		(void)nanosleep(&pause, NULL);
 	}
+	as_unavailable(e);
 	if (e->code == ERR_SYSTEM && !may_own(s->config))
 		return err_wrap(e,
 		    "no keeper is running, and without one this needs root or the user %s",

@@ -9,6 +9,7 @@ import errno
 import json
 import mmap
 import os
+import pathlib
 import random
 import re
 import resource
@@ -533,6 +534,22 @@ def test_a_store_that_is_deleted(daemon):
     for path in away.iterdir():
         path.replace(state / path.name)
     wait_until(lambda: daemon.ask(key).status == 200, "service is back")
+
+
+def test_what_waiting_does_not_mend_is_said_at_once(daemon):
+    """A keeper that cannot start is not one that is about to come: the tool opened the store again and again for five seconds before it said why."""
+    daemon.start()
+    peppers = pathlib.Path(daemon.settings["pepper_file"])
+    good = peppers.read_bytes()
+    peppers.write_bytes(b"garbage\n")
+    kill(daemon.keeper_pid())
+    wait_until(lambda: "not a pepper" in daemon.log(), "the keeper says what it lacks")
+    begin = time.monotonic()
+    done = daemon.tool("list")
+    assert done.returncode == 3 and "not a pepper" in done.stderr, done
+    assert time.monotonic() - begin < 5, "shorter than it waits for a keeper"
+    peppers.write_bytes(good)
+    wait_until(lambda: daemon.tool("list").returncode == 0, "service is back")
 
 
 def test_a_log_is_cut(daemon):
