@@ -141,13 +141,14 @@ int
 copies_verify(const char *dir, struct copies_findings *f, struct err *e)
 {
 	const struct store_verify with = {.found = found, .at = at, .cookie = f};
+	const uint64_t before = f->n;
 	struct store *s;
 	int rc;
 
 	if (copies_verify_files(dir, f, e) != 0)
 		return -1;
 	/* What is in damaged files would be told a second time, and worse. */
-	if (f->n > 0)
+	if (f->n > before)
 		return 0;
 	if ((s = copies_open(f->tool, dir, e)) == NULL)
 		return -1;

@@ -191,6 +191,10 @@ def test_an_index_that_lacks_a_key_is_found(daemon, directory):
         assert log.exists()
     done = tool(daemon, "db", "verify", directory / "b", status=1)
     assert "owners" in done.stdout, done
+    # What is wrong with the description does not keep the records from being looked at.
+    (directory / "b" / "backup.json").write_bytes(b"{")
+    done = tool(daemon, "db", "verify", directory / "b", status=1)
+    assert "owners" in done.stdout and "backup.json: not of a backup" in done.stdout, done
 
 
 def test_compact(daemon, directory):
