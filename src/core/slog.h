@@ -50,7 +50,8 @@
 /* 1968: fits one overflow page of 2 KiB, of which 2016 are usable. */
 #define SLOG_BLOCK_BYTES (8 * (SLOG_INLINE_MAX + 1))
 #define SLOG_AHEAD 32
-/* 2016: fills one. */
+/* 2016: fills one.  Of an encrypted store's 1984 are usable: there a head of more than 241 entries
+ * has two. */
 #define SLOG_HEAD_MAX (8 + 8 * SLOG_INLINE_MAX + 48)
 
 struct slog_limit {

@@ -21,10 +21,11 @@
 
 /*
  * Page sizes: never above 4 KiB.  Linux looks for a kill between two of its own pages, so that the
- * write of a larger one can end half done, and no recovery gets past such a page.  A 2 KiB
- * page with checksum has 2016 usable bytes.  `logs`: a head of more than some 500 bytes has one
- * overflow page, which the longest fills.  `blocks`: a block has one of its own, and shares it with
- * nothing: 8.6 bytes a logged unit, keys and tree included.
+ * write of a larger one can end half done, and no recovery gets past such a page.  A 2 KiB page
+ * with checksum has 2016 usable bytes, an encrypted one 1984.  `logs`: a head of more than some 500
+ * bytes has one overflow page, which the longest fills (encrypted, the few longest have two).
+ * `blocks`: a block has one of its own, and shares it with nothing: 8.6 bytes a logged unit, keys
+ * and tree included.
  */
 const struct store_db_spec store_db_specs[STORE_DBS] = {
     [STORE_DB_META] = {"meta", "meta.db", DB_BTREE, 4096},

@@ -154,8 +154,7 @@ finish(uint32_t h[5], const uint8_t *p, size_t n, size_t total, uint8_t out[MAC_
 	uint64_t bits = htobe64((uint64_t)total * 8);
 	uint8_t block[BLOCK] = {0};
 
-	if (n > 0)
-		memcpy(block, p, n);
+	memcpy(block, p, n);
 	block[n] = 0x80;
 	memcpy(block + BLOCK - LENGTH_BYTES, &bits, LENGTH_BYTES);
 	absorb(h, block);
