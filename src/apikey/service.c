@@ -64,9 +64,9 @@ service_runs(const struct config *config)
 
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return 0;
+	/* Root's, to the service user: it runs, or was killed. */
 	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) == -1)
-		return 0;
-	/* Anybody may hold a lock for reading. */
+		return errno == EACCES;
 	runs = fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type == F_WRLCK;
 	close(fd);
 	return runs;

@@ -24,7 +24,8 @@ struct service {
 int service_find(const struct config *, struct service *, struct err *)
     __attribute__((warn_unused_result));
 
-/* Does a supervisor of this configuration run?  1 or 0 (also when it cannot be told). */
+/* Does a supervisor of this configuration run?  1 (also when its pid file is not ours to read) or
+ * 0. */
 int service_runs(const struct config *);
 
 /*

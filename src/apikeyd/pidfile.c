@@ -4,7 +4,8 @@
  *
  * The lock (F_OFD_SETLK) says who owns the run directory; the number in the file is for people and
  * scripts. It is released by the kernel however the process ends, so that a stale file never
- * hinders a start.
+ * hinders a start.  Nobody else may open the file (0600): who can read one that a killed supervisor
+ * left could lock it for reading, and no other would ever start.
  *
  * Run as root, the file lies in a directory of the service user: it is opened without following
  * links, and must be a regular file with one name, before a byte of it is changed.
@@ -47,7 +48,7 @@ lock(struct pidfile *F, const char *run_dir, struct err *e)
 	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	struct stat st, now;
 
-	F->fd = open(F->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+	F->fd = open(F->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (F->fd == -1)
 		return err_sys(e,
 		    errno == EACCES ? "%s: run this as root or as the service user"
@@ -90,7 +91,7 @@ pidfile_open(struct pidfile *F, const char *run_dir, struct err *e)
 		goto fail;
 	F->orphaned = read_pid(F->fd) != 0;
 	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-	if (fchmod(F->fd, 0644) == -1 || ftruncate(F->fd, 0) == -1 ||
+	if (fchmod(F->fd, 0600) == -1 || ftruncate(F->fd, 0) == -1 ||
 	    pwrite(F->fd, text, (size_t)n, 0) != n) {
 		(void)err_sys(e, "%s", F->path);
 		goto fail;

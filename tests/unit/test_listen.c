@@ -375,7 +375,8 @@ test_pidfile(void **state)
 	(void)snprintf(path, sizeof(path), "%s/apikeyd.pid", F->dir);
 	assert_int_equal(pidfile_open(&A, F->dir, &F->e), 0);
 	assert_false(A.orphaned);
-	assert_int_equal(mode_of(path), S_IFREG | 0644);
+	/* Whoever could read it could keep the next one from locking it. */
+	assert_int_equal(mode_of(path), S_IFREG | 0600);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	assert_true(read(fd, text, sizeof(text) - 1) > 0);
 	(void)close(fd);
