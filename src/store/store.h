@@ -41,7 +41,7 @@ struct store_options {
 	const char *dir;	 /* mode 0700, made when missing */
 	uint64_t cache_bytes;	 /* Berkeley DB's cache, and a quarter of it limit logs */
 	uint64_t min_free_bytes; /* writes of limits stop below this much free space */
-	int there;		 /* it is there: one that is missing is not made, but an error */
+	int there;		 /* one that is missing is not made: ERR_UNAVAILABLE */
 	const char
 	    *key; /* STORE_KEY_DIGITS hex digits: files are encrypted (AES); NULL: they are not */
 };
