@@ -529,7 +529,8 @@ def test_a_store_that_is_deleted(daemon):
     # Nor does the tool make one, which the next keeper would have taken for the store.
     with concurrent.futures.ThreadPoolExecutor() as both:
         for done in both.map(lambda words: daemon.tool(*words), (["list"], ["create", "--owner", "new"])):
-            assert done.returncode == 3 and "is gone: put it back" in done.stderr, done
+            # At the end of its patience it may meet the other, or a keeper that tries as well.
+            assert done.returncode == 3 and re.search("is gone: put it back|another process owns the store", done.stderr), done
     assert not (state / "meta.db").exists()
     for path in away.iterdir():
         path.replace(state / path.name)
