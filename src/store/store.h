@@ -418,7 +418,7 @@ int store_flush(struct store *, struct err *) __attribute__((warn_unused_result)
  * needed are removed.  To be called behind each flush: what a recovery has to read is that much,
  * and what comes until the next look.  It costs nothing when it is not time.
  */
-#define STORE_CHECKPOINT_BYTES (4u << 20)
+#define STORE_CHECKPOINT_BYTES (3u << 20)
 int store_checkpoint(struct store *, int force, struct err *) __attribute__((warn_unused_result));
 /* That, and trickle dirty pages: once a second. */
 int store_housekeep(struct store *, int force, struct err *) __attribute__((warn_unused_result));
