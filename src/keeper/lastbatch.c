@@ -74,7 +74,7 @@ lastbatch_load(struct lastbatch *l, struct store *store, int64_t mono_us, struct
 	rbuf_init(&r, mem, len);
 	version = rbuf_u8(&r);
 	n = rbuf_u16(&r);
-	if (r.bad || version == 0 || version > NOTE_VERSION)
+	if (r.bad || version != NOTE_VERSION)
 		return err_set(e, version > NOTE_VERSION ? ERR_VERSION : ERR_CORRUPT,
 		    "the record of the last batch does not decode");
 	while (n > 0 && !r.bad)

@@ -67,12 +67,6 @@ struct copy {
 	uint8_t *chunk;
 };
 
-static int
-is_zero(const uint8_t *p, size_t n)
-{
-	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
-}
-
 /* Zeros become a hole: a file may be said to have more of them than there is space. */
 static int
 write_all(const struct copy *c, int fd, const char *name, size_t n, struct err *e)
@@ -80,7 +74,7 @@ write_all(const struct copy *c, int fd, const char *name, size_t n, struct err *
 	size_t done = 0;
 	ssize_t rc;
 
-	if (is_zero(c->chunk, n))
+	if (store_is_zero(c->chunk, n))
 		return lseek(fd, (off_t)n, SEEK_CUR) >= 0
 			   ? 0
 			   : err_sys(e, "%s/%s: cannot write", c->to, name);

@@ -172,6 +172,8 @@ int store_pages_whole(struct store *, struct err *) __attribute__((warn_unused_r
 /* A file that was opened is as long as it says of itself. */
 int store_pages_check(struct store *, enum store_db, struct err *)
     __attribute__((warn_unused_result));
+/* Are all of the ${n} bytes, at least one, zero?  1 or 0. */
+int store_is_zero(const uint8_t *, size_t n);
 /* Around each call of an access method. */
 int store_pages_begin(struct store *, enum store_db, int writes, struct err *)
     __attribute__((warn_unused_result));

@@ -322,8 +322,7 @@ static int
 record_read(struct store *s, size_t slot, struct record *r, struct err *e)
 {
 	struct store_journal *j = s->journal;
-	uint8_t key[SLOT_BYTES];
-	uint8_t version;
+	uint8_t key[SLOT_BYTES], version;
 	struct rbuf in;
 	size_t len, takes;
 	int rc;
@@ -339,7 +338,7 @@ record_read(struct store *s, size_t slot, struct record *r, struct err *e)
 	takes = rbuf_u32(&in);
 	if (!in.bad && version > JOURNAL_VERSION)
 		return err_set(e, ERR_VERSION, "%s: database journal: of a newer release", s->dir);
-	if (in.bad || version == 0 || takes > len - PREFIX || r->first == 0)
+	if (in.bad || version != JOURNAL_VERSION || takes > len - PREFIX || r->first == 0)
 		return damaged(s, slot, e);
 	rbuf_init(&r->takes, j->record + PREFIX, takes);
 	r->note = store_span(j->record + PREFIX + takes, len - PREFIX - takes);

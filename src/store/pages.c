@@ -51,8 +51,8 @@ static _Thread_local struct {
 	int bad;
 } running;
 
-static int
-is_zero(const uint8_t *p, size_t n)
+int
+store_is_zero(const uint8_t *p, size_t n)
 {
 	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
@@ -69,7 +69,7 @@ store_pages_pread(int fd, void *buf, size_t n, off_t at)
 	if (running.page_bytes == 0 || n != running.page_bytes || got != (ssize_t)n)
 		return got;
 	page = (uint64_t)at / n;
-	if (is_zero(buf, n) ? page == running.may_lack : store_sums_fit(running.sums, buf, n))
+	if (store_is_zero(buf, n) ? page == running.may_lack : store_sums_fit(running.sums, buf, n))
 		return got;
 	running.bad = 1;
 	running.bad_page = (uint32_t)page;
