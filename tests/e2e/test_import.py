@@ -305,6 +305,8 @@ def test_through_kills(daemon, scale):
     all_of_it = [line + "\n" for line in lines({"owner": f"o{i % 70}", "digest": digest(f"k{i}")} for i in range(n)).splitlines()]
     told = set()
     for round_ in range(kills + 1):
+        # Without a keeper the import would own the store itself, for as long as it is fed.
+        wait_until(lambda: daemon.log().count("event=child_ready role=keeper") > round_, "the next keeper serves", 60)
         run = Import(daemon, "--batch", "50", "--skip-existing")
         # Killed before the last lines were read: it cannot be through by then.
         first = n * (round_ + 1) // (kills + 1)
